@@ -1,0 +1,85 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Arbitrary from "effect/Arbitrary"
+import {
+  formatTraceparent,
+  makeTraceContext,
+  parseTraceparent,
+  TRACE_CONTEXT_BYTES
+} from "../../../src/domain/wire/TraceContext.ts"
+import { anyText, bytes, integer, mutated, textOf, THOROUGH } from "../../support/hostileInput.ts"
+
+const random = bytes({ minLength: TRACE_CONTEXT_BYTES, maxLength: TRACE_CONTEXT_BYTES })
+const context = Arbitrary.map(Arbitrary.all([random, integer(0, 255)]), ([random, flags]) => ({
+  ...makeTraceContext(random),
+  flags
+}))
+
+const TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+const SPAN = "00f067aa0ba902b7"
+
+describe("traceparent", () => {
+  it.prop(
+    "is read back as it was written",
+    [context],
+    ([context]) => {
+      assert.deepStrictEqual(parseTraceparent(formatTraceparent(context)), context)
+    },
+    THOROUGH
+  )
+
+  it.prop("survives anything", [anyText], ([text]) => assert.isUndefined(parseTraceparent(text)), THOROUGH)
+
+  it.prop(
+    "survives 55 characters with any number of dashes",
+    [textOf("0123456789abcdef--", { minLength: 55, maxLength: 55 })],
+    ([text]) => {
+      assert.doesNotThrow(() => parseTraceparent(text))
+    },
+    THOROUGH
+  )
+
+  it.prop(
+    "gives only well-formed ids for mutated headers",
+    [mutated(Arbitrary.map(context, formatTraceparent))],
+    ([text]) => {
+      const parsed = parseTraceparent(text)
+      if (parsed === undefined) return
+      assert.match(formatTraceparent(parsed), /^00-[\da-f]{32}-[\da-f]{16}-[\da-f]{2}$/)
+      assert.isTrue(text.startsWith(formatTraceparent(parsed).slice(2), 2))
+    },
+    THOROUGH
+  )
+
+  it("follows the standard", () => {
+    assert.deepStrictEqual(parseTraceparent(`00-${TRACE}-${SPAN}-01`), { traceId: TRACE, spanId: SPAN, flags: 1 })
+    assert.deepStrictEqual(parseTraceparent(`cc-${TRACE}-${SPAN}-00-more`), { traceId: TRACE, spanId: SPAN, flags: 0 })
+    const wrong = [
+      `00-${TRACE}-${SPAN}-01-more`,
+      `ff-${TRACE}-${SPAN}-01`,
+      `cc-${TRACE}-${SPAN}-01more`,
+      `00-${"0".repeat(32)}-${SPAN}-01`,
+      `00-${TRACE}-${"0".repeat(16)}-01`,
+      `00-${TRACE.toUpperCase()}-${SPAN}-01`,
+      `00-${TRACE}${SPAN}--01-`,
+      "0".repeat(55),
+      "-".repeat(55)
+    ]
+    for (const text of wrong) assert.isUndefined(parseTraceparent(text), text)
+  })
+})
+
+describe("makeTraceContext", () => {
+  it("takes its ids from the octets, flags 0", () => {
+    const context = makeTraceContext(Uint8Array.from({ length: 24 }, (_, index) => index + 1))
+    assert.strictEqual(formatTraceparent(context), "00-0102030405060708090a0b0c0d0e0f10-1112131415161718-00")
+  })
+
+  it("makes no all-zero id, which would mean none", () => {
+    const context = makeTraceContext(new Uint8Array(TRACE_CONTEXT_BYTES))
+    assert.deepStrictEqual(parseTraceparent(formatTraceparent(context)), context)
+  })
+
+  it("throws rather than make a short id", () => {
+    assert.throws(() => makeTraceContext(new Uint8Array(23)), RangeError)
+  })
+})
