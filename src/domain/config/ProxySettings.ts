@@ -1,0 +1,62 @@
+/** The configuration, decided: plain data that any thread may hold. Durations are milliseconds, sizes are bytes (reference ops §2). */
+import type { Ip } from "../Address.ts"
+import type { WorkloadInfo } from "../mesh/Workload.ts"
+
+export interface PemFiles {
+  readonly certPath: string
+  readonly keyPath: string
+}
+
+export interface ProxySettings {
+  readonly network: string
+  readonly nodeName: string | undefined
+  readonly clusterId: string
+  readonly clusterDomain: string
+  readonly trustDomain: string
+  /** Dedicated mode's one workload. */
+  readonly workload: WorkloadInfo
+  readonly meshSource:
+    | { readonly _tag: "File"; readonly path: string }
+    | { readonly _tag: "Inline"; readonly text: string }
+  /** The embedded CA's own root; made at start when not given. */
+  readonly embeddedCa: PemFiles | undefined
+  readonly secretTtlMs: number
+  readonly workerThreads: number
+  readonly socks5: boolean
+  readonly ipv6: boolean
+  /** Bind address of the four proxy listeners and of readiness; dialled sockets too when it is not a wildcard. */
+  readonly bindAddress: Ip
+  /** SOCKS5 serves whoever reaches it, so a wildcard `bindAddress` does not apply to it: then it is loopback. */
+  readonly socks5BindAddress: Ip
+  readonly ports: {
+    readonly outbound: number
+    readonly inbound: number
+    readonly inboundPlaintext: number
+    readonly socks5: number
+    readonly readiness: number
+    /** The echo service that `weft demo` brings. */
+    readonly demoEcho: number
+  }
+  readonly packetMark: number | undefined
+  readonly keepalive: {
+    readonly enabled: boolean
+    readonly timeMs: number
+    readonly intervalMs: number
+    readonly retries: number
+    readonly userTimeout: boolean
+  }
+  readonly http2: {
+    readonly streamWindow: number
+    readonly connectionWindow: number
+    readonly frameSize: number
+  }
+  readonly pool: { readonly maxStreams: number; readonly unusedReleaseMs: number }
+  readonly drainDeadlineMs: number
+  readonly responseBaggage: boolean
+  readonly tls: { readonly tls12: boolean; readonly postQuantumOnly: boolean }
+  readonly log: { readonly filter: string; readonly format: "plain" | "json" }
+  /** Deadlines that ztunnel does not have (reference datapath §12.2, 12). */
+  readonly handshakeTimeoutMs: number
+  /** Sentences to be logged once at start: what was accepted but does nothing yet. */
+  readonly notes: ReadonlyArray<string>
+}
