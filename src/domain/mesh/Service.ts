@@ -1,0 +1,44 @@
+/** A service: names and virtual addresses in front of endpoints (reference state §2.2, §7). Plain data. */
+import type { Ip } from "../Address.ts"
+import type { GatewayAddress, PortMap, ServiceKey } from "./Workload.ts"
+
+export interface NetworkIp {
+  readonly network: string
+  readonly ip: Ip
+}
+
+export type RoutingPreference = "Region" | "Zone" | "Subzone" | "Node" | "Cluster" | "Network"
+
+export interface LoadBalancer {
+  readonly routingPreferences: ReadonlyArray<RoutingPreference>
+  readonly mode: "Standard" | "Strict" | "Failover" | "Passthrough"
+  readonly healthPolicy: "OnlyHealthy" | "AllowAll"
+}
+
+/** One workload behind a service. */
+export interface Endpoint {
+  readonly workloadUid: string
+  readonly ports: PortMap
+  readonly status: "Healthy" | "Unhealthy"
+}
+
+export interface Service {
+  readonly name: string
+  readonly namespace: string
+  readonly hostname: string
+  readonly vips: ReadonlyArray<NetworkIp>
+  readonly cidrVips: ReadonlyArray<{ readonly network: string; readonly cidr: string }>
+  readonly ports: PortMap
+  /** Endpoints listed with the service itself; those that workloads contribute are added by the mesh. */
+  readonly endpoints: ReadonlyMap<string, Endpoint>
+  readonly subjectAltNames: ReadonlyArray<string>
+  readonly waypoint: GatewayAddress | undefined
+  readonly weightedWaypoints: ReadonlyArray<{ readonly destination: GatewayAddress; readonly weight: number }>
+  readonly loadBalancer: LoadBalancer | undefined
+  readonly ipFamilies: "IPv4" | "IPv6" | "Dual" | undefined
+  readonly canonical: boolean
+  readonly visibility: "Public" | "Namespace"
+}
+
+export const serviceKey = (service: Pick<Service, "namespace" | "hostname">): ServiceKey =>
+  `${service.namespace}/${service.hostname}`
