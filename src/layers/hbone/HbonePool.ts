@@ -1,0 +1,142 @@
+/**
+ * The tunnels of one proxy set on one shard, by whom they lead to. Several connections share a tunnel up to the limit of
+ * both sides; at most one dial per key is under way, and everyone who waits for it learns how it went; a tunnel that was
+ * full is offered again as soon as it has room (ztunnel does none of the three, reference datapath §12.2).
+ */
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Scope from "effect/Scope"
+import type { ProxyError } from "../../domain/connection/ProxyError.ts"
+import { proxyError, Reason } from "../../domain/connection/ProxyError.ts"
+import type { Connected, ConnectRequest, Tunnel, TunnelGone } from "./HboneClient.ts"
+
+export interface PoolOptions {
+  /** How long a tunnel without streams is kept, ms. */
+  readonly unusedReleaseMs: number
+  readonly onOpened: () => void
+  readonly onClosed: () => void
+}
+
+export interface HbonePool {
+  /**
+   * A CONNECT stream to `key`'s next hop, over a tunnel that exists or that `open` makes. The stream belongs to the
+   * caller's scope, the tunnel to the pool's.
+   */
+  readonly connect: (
+    key: string,
+    request: ConnectRequest,
+    open: Effect.Effect<Tunnel, ProxyError, Scope.Scope>
+  ) => Effect.Effect<Connected, ProxyError, Scope.Scope>
+}
+
+interface Entry {
+  readonly tunnels: Set<Tunnel>
+  dialling: Deferred.Deferred<void, ProxyError> | undefined
+}
+
+export const makePool = Effect.fnUntraced(function* (
+  options: PoolOptions
+): Effect.fn.Return<HbonePool, never, Scope.Scope> {
+  const scope = yield* Effect.scope
+  const entries = new Map<string, Entry>()
+
+  const forget = (key: string, entry: Entry) => {
+    if (entry.tunnels.size === 0 && entry.dialling === undefined && entries.get(key) === entry) entries.delete(key)
+  }
+
+  /** Makes a tunnel in a scope of its own, which ends with the tunnel, its idleness or the pool. */
+  const dial = Effect.fnUntraced(function* (
+    key: string,
+    entry: Entry,
+    open: Effect.Effect<Tunnel, ProxyError, Scope.Scope>
+  ) {
+    const own = yield* Scope.fork(scope)
+    const exit = yield* Effect.exit(Scope.provide(open, own))
+    if (Exit.isFailure(exit)) {
+      yield* Scope.close(own, exit)
+      return yield* exit
+    }
+    const tunnel = exit.value
+    let timer: NodeJS.Timeout | undefined
+    const close = () => {
+      clearTimeout(timer)
+      if (!entry.tunnels.delete(tunnel)) return
+      options.onClosed()
+      forget(key, entry)
+      Effect.runFork(Scope.close(own, Exit.void))
+    }
+    yield* Scope.addFinalizer(own, Effect.sync(close))
+    entry.tunnels.add(tunnel)
+    options.onOpened()
+    const idle = () => {
+      clearTimeout(timer)
+      timer = setTimeout(() => {
+        if (tunnel.streams === 0) close()
+        else idle()
+      }, options.unusedReleaseMs).unref()
+    }
+    tunnel.watch({ onGone: close, onIdle: idle })
+    idle()
+    return undefined
+  })
+
+  const free = (entry: Entry): Tunnel | undefined => {
+    for (const tunnel of entry.tunnels) if (tunnel.streams < tunnel.capacity) return tunnel
+    return undefined
+  }
+
+  const connect: HbonePool["connect"] = Effect.fnUntraced(function* (key, request, open) {
+    let refusals = 0
+    let dials = 0
+    while (true) {
+      let entry = entries.get(key)
+      if (entry === undefined) entries.set(key, (entry = { tunnels: new Set(), dialling: undefined }))
+      const tunnel = free(entry)
+      if (tunnel !== undefined) {
+        const result = yield* Effect.result(tunnel.connect(request))
+        if (result._tag === "Success") return result.success
+        if (!isGone(result.failure)) return yield* result.failure
+        refusals += 1
+        entry.tunnels.delete(tunnel)
+        if (refusals > MAX_REFUSALS) {
+          return yield* proxyError(Reason.Http2Failed({ address: request.authority, detail: result.failure.detail }))
+        }
+        continue
+      }
+      if (entry.dialling === undefined) {
+        dials += 1
+        if (dials > MAX_DIALS) {
+          return yield* proxyError(
+            Reason.Http2Failed({ address: request.authority, detail: `${MAX_DIALS} new tunnels took no stream` })
+          )
+        }
+        const dialling = (entry.dialling = yield* Deferred.make<void, ProxyError>())
+        const owner = entry
+        // the dial outlives the connection that asked first: others wait for it
+        yield* dial(key, owner, open).pipe(
+          Effect.onExit((exit) =>
+            Effect.sync(() => {
+              owner.dialling = undefined
+              forget(key, owner)
+              Deferred.doneUnsafe(dialling, Exit.asVoid(exit))
+            })
+          ),
+          Effect.ignore,
+          Effect.forkIn(scope, { startImmediately: true })
+        )
+        yield* Deferred.await(dialling)
+      } else {
+        yield* Deferred.await(entry.dialling)
+      }
+    }
+  })
+  return { connect }
+})
+
+const isGone = (error: ProxyError | TunnelGone): error is TunnelGone => error._tag === "TunnelGone"
+
+/** Tunnels in a row that may turn a request away before it fails. */
+const MAX_REFUSALS = 3
+/** Tunnels that one connection may make before it gives up on a peer that closes each of them at once. */
+const MAX_DIALS = 3

@@ -1,0 +1,225 @@
+/**
+ * Accepting on one shard. The listening socket is the process's; the shard listens on a duplicate, steps back for at most
+ * 10 ms while it holds more connections than its share (the kernel alone spreads long ones badly, house.md §5), and lives
+ * through running out of descriptors. Accepted sockets are taken off the server, so that it can close while they live.
+ */
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import * as Net from "node:net"
+import { ipUnsafe, kernelAddress, type SocketAddress } from "../../domain/Address.ts"
+import type { ListenerSpec } from "../../domain/shard/Message.ts"
+import { holdsTooMany, STEP_BACK_MS } from "../../domain/shard/Spread.ts"
+import { ShardMetrics } from "../observe/Metrics.ts"
+import { InHand } from "./InHand.ts"
+import { type LinuxCalls, Native } from "./Native.ts"
+
+export class ListenError extends Data.TaggedError("ListenError")<{ readonly detail: string }> {}
+
+/** An accepted connection, paused, before anyone decided how to read it. */
+export interface Accepted {
+  readonly peer: SocketAddress
+  readonly local: SocketAddress
+  readonly fd: number | undefined
+  /** SO_ORIGINAL_DST, or the local address where nothing redirected the connection. */
+  readonly originalDestination: () => SocketAddress
+  /** The socket; `options` go to its constructor. To be called once, in the same tick. */
+  readonly socket: (options: Net.SocketConstructorOpts) => Net.Socket
+}
+
+export class Listeners extends Context.Service<
+  Listeners,
+  {
+    /** Accepts until the scope closes. Answers where it listens. */
+    readonly listen: (
+      spec: ListenerSpec,
+      onAccept: (accepted: Accepted) => void
+    ) => Effect.Effect<SocketAddress, ListenError, Scope.Scope>
+  }
+>()("weft/layers/os/Listeners") {
+  static readonly layer = (shards: number) =>
+    Layer.effect(
+      this,
+      Effect.gen(function* () {
+        const { linux } = yield* Native
+        const inHand = yield* InHand
+        const metrics = yield* ShardMetrics
+        const open = new Set<Acceptor>()
+        let away: NodeJS.Timeout | undefined
+        const comeBack = () => {
+          away = undefined
+          for (const acceptor of open) if (!acceptor.resume()) away ??= setTimeout(comeBack, STEP_BACK_MS)
+        }
+        const stepBack = () => {
+          if (away !== undefined) return
+          for (const acceptor of open) acceptor.pause()
+          away = setTimeout(comeBack, STEP_BACK_MS)
+        }
+        yield* Effect.addFinalizer(() => Effect.sync(() => clearTimeout(away)))
+        const afterAccept = () => {
+          const { own, total } = metrics.sockets()
+          if (holdsTooMany(own, total, shards)) stepBack()
+        }
+        const onError = () => {
+          metrics.add("acceptErrors", 1)
+          stepBack()
+        }
+        return Listeners.of({
+          listen: (spec, onAccept) =>
+            Effect.map(
+              Effect.acquireRelease(
+                Effect.callback<Acceptor, ListenError>((resume) => {
+                  const acceptor = new Acceptor(spec, linux, inHand, (accepted) => {
+                    onAccept(accepted)
+                    afterAccept()
+                  })
+                  acceptor.start({
+                    onListening: () => resume(Effect.succeed(acceptor)),
+                    onError: (error) => {
+                      resume(Effect.fail(new ListenError({ detail: error.message })))
+                      onError()
+                    }
+                  })
+                }).pipe(Effect.tap((acceptor) => Effect.sync(() => open.add(acceptor)))),
+                (acceptor) =>
+                  Effect.sync(() => {
+                    open.delete(acceptor)
+                    acceptor.close()
+                  })
+              ),
+              (acceptor) => acceptor.address
+            )
+        })
+      })
+    )
+}
+
+/** One listener of this shard: a `net.Server` at a time, on a duplicate of the process's socket. */
+class Acceptor {
+  readonly #spec: ListenerSpec
+  readonly #linux: LinuxCalls | undefined
+  readonly #inHand: InHand["Service"]
+  readonly #onAccept: (accepted: Accepted) => void
+  #server: Net.Server | undefined
+  #onError: (error: Error) => void = () => {}
+  #closed = false
+  address: SocketAddress
+
+  constructor(
+    spec: ListenerSpec,
+    linux: LinuxCalls | undefined,
+    inHand: InHand["Service"],
+    onAccept: (accepted: Accepted) => void
+  ) {
+    this.#spec = spec
+    this.#linux = linux
+    this.#inHand = inHand
+    this.#onAccept = onAccept
+    this.address = spec.address
+  }
+
+  start({
+    onError,
+    onListening
+  }: {
+    readonly onListening: () => void
+    readonly onError: (error: Error) => void
+  }): void {
+    this.#onError = onError
+    try {
+      this.#open(onListening)
+    } catch (error) {
+      onError(error instanceof Error ? error : new Error(String(error)))
+    }
+  }
+
+  /** Lets the other shards accept. Without a shared socket there are none. */
+  pause(): void {
+    if (this.#spec.fd === undefined) return
+    this.#server?.close()
+    this.#server = undefined
+  }
+
+  /** False when it cannot be now: no descriptor is left. */
+  resume(): boolean {
+    if (this.#closed || this.#server !== undefined) return true
+    try {
+      this.#open(() => {})
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#server?.close()
+    this.#server = undefined
+  }
+
+  #open(onListening: () => void): void {
+    // half-open and paused, so that nothing of what comes early is lost before someone reads
+    const server = Net.createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, (socket) =>
+      this.#accept(socket)
+    )
+    server.on("error", this.#onError)
+    server.once("listening", () => {
+      const bound = server.address()
+      if (this.#spec.fd === undefined && bound !== null && typeof bound === "object") {
+        this.address = { ip: ipUnsafe(bound.address), port: bound.port }
+      }
+      onListening()
+    })
+    const { address, fd } = this.#spec
+    if (fd === undefined) server.listen({ host: address.ip, port: address.port, backlog: BACKLOG })
+    else if (this.#linux === undefined) server.listen({ fd }, BACKLOG)
+    else {
+      const linux = this.#linux
+      this.#inHand.wrap(
+        linux,
+        () => linux.duplicate(fd),
+        (own) => server.listen({ fd: own }, BACKLOG)
+      )
+    }
+    this.#server = server
+  }
+
+  #accept(socket: Net.Socket): void {
+    const peer = kernelAddress(socket.remoteAddress, socket.remotePort)
+    const local = kernelAddress(socket.localAddress, socket.localPort)
+    // a peer that has gone already has no address
+    if (peer === undefined || local === undefined) return void socket.destroy()
+    const handle = detach(socket)
+    const linux = this.#linux
+    const fd = descriptor(handle)
+    this.#onAccept({
+      peer,
+      local,
+      fd,
+      originalDestination: () =>
+        (linux === undefined || fd === undefined ? undefined : linux.originalDestination(fd)) ?? local,
+      socket: (options) => new Net.Socket({ ...options, handle } as Net.SocketConstructorOpts) // `handle` is not in the types
+    })
+  }
+}
+
+/**
+ * The handle of an accepted socket, which the server then forgets: the private field is unchanged for years (house.md §5).
+ * A Node that changes it fails here, loudly, at the first connection of every test.
+ */
+const detach = (socket: Net.Socket): object => {
+  const handle: unknown = Reflect.get(socket, "_handle")
+  if (typeof handle !== "object" || handle === null) throw new Error("this Node keeps a socket's handle elsewhere")
+  Reflect.set(socket, "_handle", null)
+  socket.destroy()
+  return handle
+}
+
+const descriptor = (handle: object): number | undefined => {
+  const fd: unknown = Reflect.get(handle, "fd")
+  return typeof fd === "number" && fd >= 0 ? fd : undefined
+}
+
+const BACKLOG = 4096

@@ -1,0 +1,25 @@
+/**
+ * A socket that does not read does not notice a reset. Those that are paused, because the other side takes nothing, are
+ * asked for their TCP state once a second (house.md §5: 2 µs each).
+ */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { descriptorOf } from "./Dialer.ts"
+import { Native } from "./Native.ts"
+import { pausedConduits } from "./TcpConduit.ts"
+
+export const layerPausedSweep = Layer.effectDiscard(
+  Effect.gen(function* () {
+    const { linux } = yield* Native
+    if (linux === undefined) return
+    yield* Effect.sync(() => {
+      for (const conduit of pausedConduits) {
+        const fd = descriptorOf(conduit.socket)
+        if (fd !== undefined && linux.tcpState(fd) === CLOSED) conduit.foundReset()
+      }
+    }).pipe(Effect.delay("1 second"), Effect.forever, Effect.forkScoped)
+  })
+)
+
+/** TCP_CLOSE of Linux. */
+const CLOSED = 7

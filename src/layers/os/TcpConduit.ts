@@ -1,0 +1,134 @@
+/**
+ * A TCP socket as a conduit, with read buffers of its own: Node reads straight into them (`onread`), and a buffer is read
+ * into again as soon as the kernel, or the tunnel, has taken every byte of it. Two sockets never share one.
+ */
+import * as Net from "node:net"
+import { type Conduit, type ConduitEvents, ConduitState, goneBy } from "./Conduit.ts"
+import { giveBack, sizeFor, takeBuffer } from "./ReadBuffers.ts"
+
+export class TcpConduit implements Conduit {
+  readonly socket: Net.Socket
+  readonly #state = new ConduitState()
+  #to: Conduit | undefined
+  #tally: (bytes: number) => void = ignore
+  /** The buffer that the next read fills; the socket is bound to it until then. */
+  #buffer: Buffer
+  #moved = 0
+  /** Buffers that the other side still reads from, oldest first. */
+  readonly #lent: Array<Buffer> = []
+  #paused = false
+  /** One entry per write under way: whom to tell, or undefined where the caller knew at once. */
+  readonly #writes: Array<(() => void) | undefined> = []
+
+  /** `make` gets the `onread` option and constructs the socket with it, paused and with half-open allowed. */
+  constructor(make: (onread: Net.OnReadOpts) => Net.Socket) {
+    this.#buffer = takeBuffer(sizeFor(0))
+    this.socket = make({ buffer: () => this.#buffer, callback: (bytes) => this.#onRead(bytes) })
+    this.socket.on("error", (error) => this.#state.go(goneBy(error)))
+    this.socket.on("end", () => this.#state.reachEof())
+    this.socket.on("close", () => this.#onClose())
+  }
+
+  watch(events: ConduitEvents): void {
+    this.#state.watch(events)
+  }
+
+  pump(to: Conduit, tally: (bytes: number) => void): void {
+    this.#to = to
+    this.#tally = tally
+    this.socket.resume()
+  }
+
+  /** Stops reading, until the next `pump`: between a handshake and the relay. */
+  hold(): void {
+    this.#to = undefined
+    this.socket.pause()
+  }
+
+  write(chunk: Buffer, taken: () => void): boolean {
+    this.socket.write(chunk, this.#onWritten)
+    const atOnce = this.socket.writableLength === 0
+    this.#writes.push(atOnce ? undefined : taken)
+    return atOnce
+  }
+
+  congested(): boolean {
+    return this.socket.writableLength > 0
+  }
+
+  end(): void {
+    this.socket.end()
+  }
+
+  reset(): void {
+    // RST, also when bytes still wait to be sent: an orderly end would pass off a part as the whole
+    if (!this.socket.destroyed) this.socket.resetAndDestroy()
+  }
+
+  finish(): void {
+    this.socket.destroySoon()
+  }
+
+  destroy(): void {
+    this.socket.destroy()
+  }
+
+  /** What the sweep of paused sockets found: a socket that does not read does not notice a reset (house.md §5). */
+  foundReset(): void {
+    this.#state.go({ _tag: "Reset" })
+    this.socket.destroy()
+  }
+
+  #onRead(bytes: number): boolean {
+    const to = this.#to
+    if (to === undefined) return false
+    const buffer = this.#buffer
+    const taken = to.write(bytes === buffer.length ? buffer : buffer.subarray(0, bytes), this.#onTaken)
+    this.#tally(bytes)
+    if (this.#to === undefined) return false
+    this.#moved += bytes
+    const size = sizeFor(this.#moved)
+    if (!taken) {
+      this.#lent.push(buffer)
+      this.#buffer = takeBuffer(size)
+      this.#paused = to.congested()
+      if (this.#paused) pausedConduits.add(this)
+      return !this.#paused
+    }
+    if (size !== buffer.length) {
+      giveBack(buffer)
+      this.#buffer = takeBuffer(size)
+    }
+    return true
+  }
+
+  readonly #onTaken = (): void => {
+    const buffer = this.#lent.shift()
+    if (buffer !== undefined) giveBack(buffer)
+    if (this.#paused && this.#to !== undefined && !this.#to.congested()) {
+      this.#paused = false
+      pausedConduits.delete(this)
+      this.socket.resume()
+    }
+  }
+
+  readonly #onWritten = (error?: Error | null): void => {
+    const taken = this.#writes.shift()
+    // after an error the buffer may still be pointed into: it is left to the garbage collector
+    if (!error) taken?.()
+  }
+
+  #onClose(): void {
+    pausedConduits.delete(this)
+    giveBack(this.#buffer)
+    this.#buffer = NOTHING
+    this.#to = undefined
+    this.#state.go({ _tag: "Closed" })
+  }
+}
+
+/** Those of this thread that wait for their other side: what the sweep looks at. */
+export const pausedConduits = new Set<TcpConduit>()
+
+const NOTHING = Buffer.alloc(0)
+const ignore = () => {}

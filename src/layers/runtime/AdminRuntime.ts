@@ -1,0 +1,101 @@
+/**
+ * The admin runtime: everything that the main thread is made of, composed, and the fibers that keep it going. It may be
+ * slow, and it may be blocked: no connection waits for it.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schedule from "effect/Schedule"
+import * as Stream from "effect/Stream"
+import * as SubscriptionRef from "effect/SubscriptionRef"
+import type { ProxySettings } from "../../domain/config/ProxySettings.ts"
+import { slotIndex } from "../../domain/shard/MetricLayout.ts"
+import { Certificates } from "../identity/Certificates.ts"
+import { EmbeddedCa } from "../identity/EmbeddedCa.ts"
+import { MeshFileSource } from "../mesh/MeshFileSource.ts"
+import { LineWriter } from "../observe/LineWriter.ts"
+import { layerLogging, logTarget } from "../observe/Logging.ts"
+import { SharedMetrics } from "../observe/Metrics.ts"
+import { Native } from "../os/Native.ts"
+import { SocketFactory } from "../os/SocketFactory.ts"
+import { Readiness } from "./Readiness.ts"
+import { Settings } from "./ShardContext.ts"
+import { ShardPool } from "./ShardPool.ts"
+
+export class AdminRuntime extends Context.Service<
+  AdminRuntime,
+  {
+    /** Keeps `task` running under a name until the scope of the runtime closes: one that ends or fails is started again. */
+    readonly supervise: (name: string, task: Effect.Effect<void, unknown>) => Effect.Effect<void>
+  }
+>()("weft/layers/runtime/AdminRuntime") {
+  static readonly layerNoDeps = Layer.effect(
+    this,
+    Effect.gen(function* () {
+      const scope = yield* Effect.scope
+      return AdminRuntime.of({
+        supervise: (name, task) =>
+          task.pipe(
+            Effect.andThen(Effect.die("it ended")),
+            Effect.tapCause((cause) =>
+              Effect.logError(`admin task failed, starting it again: ${name}`, cause).pipe(logTarget("admin_runtime"))
+            ),
+            Effect.sandbox,
+            Effect.retry(backoff),
+            Effect.ignore,
+            Effect.forkIn(scope),
+            Effect.asVoid
+          )
+      })
+    })
+  )
+
+  /** `entry` is the file that each shard's thread runs; only programs know it. */
+  static readonly layer = (settings: ProxySettings, entry: URL, native: Layer.Layer<Native> = Native.layer) =>
+    layerTasks.pipe(
+      Layer.provideMerge(ShardPool.layer({ entry, shards: settings.workerThreads })),
+      Layer.provideMerge(Layer.mergeAll(this.layerNoDeps, SocketFactory.layer, Readiness.layer, Certificates.layer)),
+      Layer.provideMerge(Layer.mergeAll(EmbeddedCa.layer(settings), MeshFileSource.layerFrom(settings.meshSource))),
+      Layer.provideMerge(layerLogging(settings.log)),
+      Layer.provideMerge(layerLines(settings.workerThreads)),
+      Layer.provideMerge(
+        Layer.mergeAll(SharedMetrics.layer(settings.workerThreads), native, Layer.succeed(Settings, settings))
+      )
+    )
+}
+
+/** What goes on for as long as the process lives: state and certificates to the shards. */
+const layerTasks = Layer.effectDiscard(
+  Effect.gen(function* () {
+    const admin = yield* AdminRuntime
+    const certificates = yield* Certificates
+    const pool = yield* ShardPool
+    const readiness = yield* Readiness
+    const { resources } = yield* MeshFileSource
+    yield* admin.supervise(
+      "certificates to shards",
+      Stream.runForEach(certificates.rotations, (bundle) => Effect.sync(() => pool.pushCertificate(bundle)))
+    )
+    yield* admin.supervise(
+      "mesh to shards",
+      Stream.runForEach(SubscriptionRef.changes(resources), (mesh) =>
+        Effect.andThen(pool.setMesh(mesh), readiness.complete("state manager"))
+      )
+    )
+  })
+)
+
+/** The retired block is the main thread's own to write. */
+const layerLines = (shards: number) =>
+  Layer.unwrap(
+    SharedMetrics.use(({ layout: { blocks } }) => {
+      const slot = slotIndex(shards, "linesDropped")
+      return Effect.succeed(
+        LineWriter.layer((lines) => {
+          blocks[slot] = blocks[slot]! + lines
+        })
+      )
+    })
+  )
+
+const backoff = Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("10 seconds")])

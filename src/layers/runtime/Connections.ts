@@ -1,0 +1,67 @@
+/**
+ * The live connections of one shard: one fiber each, in one set, and one entry each in the registry, with the means to cut
+ * it for a reason. What the set holds is what the shard has: when it is empty, nothing is left.
+ */
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as FiberSet from "effect/FiberSet"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import type { ConnectionRecord } from "../../domain/connection/ConnectionRecord.ts"
+import { type ProxyError, proxyError, Reason } from "../../domain/connection/ProxyError.ts"
+
+export class Connections extends Context.Service<
+  Connections,
+  {
+    /** Runs one connection in a fiber of its own, starting now. */
+    readonly run: (connection: Effect.Effect<void>) => void
+    /** Registers until the scope closes; the answer fails when the connection is to be cut. */
+    readonly register: (record: ConnectionRecord) => Effect.Effect<Effect.Effect<never, ProxyError>, never, Scope.Scope>
+    readonly live: () => Iterable<ConnectionRecord>
+    /** Waits for all to finish; what is left after `deadlineMs` is cut, and waited for. */
+    readonly drain: (deadlineMs: number) => Effect.Effect<void>
+  }
+>()("weft/layers/runtime/Connections") {
+  static readonly layer = Layer.effect(
+    this,
+    Effect.gen(function* () {
+      const fibers = yield* FiberSet.make<void, never>()
+      const fork = yield* FiberSet.runtime(fibers)()
+      const registry = new Map<ConnectionRecord, Deferred.Deferred<never, ProxyError>>()
+      const cutAll = Effect.sync(() => {
+        for (const cut of registry.values()) {
+          Deferred.doneUnsafe(cut, Exit.fail(proxyError(Reason.ClosedFromDrain())))
+        }
+      })
+      return Connections.of({
+        run: (connection) => void fork(connection),
+        register: (record) =>
+          Effect.map(
+            Effect.acquireRelease(
+              Effect.sync(() => {
+                const cut = Deferred.makeUnsafe<never, ProxyError>()
+                registry.set(record, cut)
+                return cut
+              }),
+              () => Effect.sync(() => registry.delete(record))
+            ),
+            Deferred.await
+          ),
+        live: () => registry.keys(),
+        drain: Effect.fnUntraced(function* (deadlineMs) {
+          const empty = FiberSet.awaitEmpty(fibers)
+          yield* Effect.timeoutOption(empty, deadlineMs)
+          yield* cutAll
+          yield* Effect.timeoutOption(empty, CUT_MS)
+          // those that had not got as far as the registry: dialling, shaking hands
+          yield* FiberSet.clear(fibers)
+        })
+      })
+    })
+  )
+}
+
+/** How long a connection may take to end after it was cut. */
+const CUT_MS = 500

@@ -1,0 +1,265 @@
+/**
+ * The main thread's end of the shards: starts them, tells each what it needs to know, and replaces those that die (exit,
+ * uncaught exception, heap limit). The listening sockets are the process's, so nothing is refused meanwhile.
+ */
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as FiberSet from "effect/FiberSet"
+import * as Layer from "effect/Layer"
+import * as Os from "node:os"
+import { Worker } from "node:worker_threads"
+import type { Spiffe } from "../../domain/Identity.ts"
+import { IN_HAND } from "../../domain/shard/MetricLayout.ts"
+import type {
+  CertificateBundle,
+  FromShard,
+  ListenerSpec,
+  MeshResources,
+  ProxySet,
+  ToShard
+} from "../../domain/shard/Message.ts"
+import { restartDelay } from "../../domain/shard/Restart.ts"
+import { Certificates } from "../identity/Certificates.ts"
+import { logTarget } from "../observe/Logging.ts"
+import { SharedMetrics } from "../observe/Metrics.ts"
+import { Native } from "../os/Native.ts"
+import { Settings, type ShardStart } from "./ShardContext.ts"
+
+export class ServeError extends Data.TaggedError("ServeError")<{ readonly detail: string }> {
+  override get message() {
+    return this.detail
+  }
+}
+
+class ShardDied extends Data.TaggedError("ShardDied")<{ readonly detail: string }> {}
+
+export class ShardPool extends Context.Service<
+  ShardPool,
+  {
+    /** Tells all shards, now and when they are replaced; done when every one has applied it. */
+    readonly setMesh: (resources: MeshResources) => Effect.Effect<void>
+    readonly pushCertificate: (bundle: CertificateBundle) => void
+    /** Done when every shard listens; answers where the first one does. */
+    readonly serve: (set: ProxySet) => Effect.Effect<ReadonlyArray<ListenerSpec>, ServeError>
+    /** Stops accepting everywhere, lets connections finish, cuts the rest. Bounded. */
+    readonly drain: (deadlineMs: number) => Effect.Effect<void>
+    /** Ends a shard by force, as a crash would. For tests. */
+    readonly terminate: (shard: number) => Effect.Effect<void>
+  }
+>()("weft/layers/runtime/ShardPool") {
+  static readonly layer = (options: {
+    /** The file that a shard's thread runs. */
+    readonly entry: URL
+    readonly shards: number
+  }) =>
+    Layer.effect(
+      this,
+      Effect.gen(function* () {
+        const { entry, shards } = options
+        const authority = yield* Certificates
+        const metrics = yield* SharedMetrics
+        const native = yield* Native
+        const settings = yield* Settings
+        const run = yield* FiberSet.makeRuntime<never>()
+        const pool = Array.from({ length: shards }, () => new Shard())
+        const certificates = new Map<Spiffe, CertificateBundle>()
+        const sets: Array<ProxySet> = []
+        let mesh: Extract<ToShard, { _tag: "Mesh" }> | undefined
+        let draining = false
+
+        const broadcast = (message: ToShard) => {
+          for (const shard of pool) shard.worker?.postMessage(message)
+        }
+        const pushCertificate = (bundle: CertificateBundle) => {
+          certificates.set(bundle.identity, bundle)
+          broadcast({ _tag: "Certificate", bundle })
+        }
+        const fetchCertificate = (identity: Spiffe) =>
+          Effect.match(authority.get(identity), {
+            onSuccess: pushCertificate,
+            onFailure: ({ detail }) => broadcast({ _tag: "CertificateUnavailable", identity, detail })
+          })
+        const onMessage = (shard: Shard, message: FromShard) => {
+          switch (message._tag) {
+            case "Applied":
+              shard.applied = message.version
+              return shard.settle("applied")
+            case "Serving":
+              shard.serving.set(message.set, Exit.succeed(message.listeners))
+              return shard.settle("serving")
+            case "ServeFailed":
+              shard.serving.set(message.set, Exit.fail(new ServeError({ detail: message.detail })))
+              return shard.settle("serving")
+            case "NeedCertificate": {
+              const known = certificates.get(message.identity)
+              if (known !== undefined)
+                shard.worker?.postMessage({ _tag: "Certificate", bundle: known } satisfies ToShard)
+              else run(fetchCertificate(message.identity))
+              return
+            }
+            case "Drained":
+              shard.drained = true
+              return shard.settle("drained")
+            case "Started":
+              return
+          }
+        }
+
+        /** One life of a shard: fails when it dies. */
+        const live = (index: number, shard: Shard) =>
+          Effect.acquireUseRelease(
+            Effect.sync(() => {
+              const start: ShardStart = {
+                shard: index,
+                shards,
+                settings,
+                memory: metrics.memory,
+                portable: native.linux === undefined
+              }
+              const worker = new Worker(entry, {
+                name: `weft-${index}`,
+                workerData: start,
+                resourceLimits: heapLimit(shards)
+              })
+              shard.worker = worker
+              if (mesh !== undefined) worker.postMessage(mesh)
+              for (const bundle of certificates.values())
+                worker.postMessage({ _tag: "Certificate", bundle } satisfies ToShard)
+              for (const set of sets) worker.postMessage({ _tag: "Serve", set } satisfies ToShard)
+              return worker
+            }),
+            (worker) =>
+              Effect.callback<never, ShardDied>((resume) => {
+                let detail: string | undefined
+                worker.on("message", (message: FromShard) => onMessage(shard, message))
+                worker.on("error", (error) => {
+                  detail = error instanceof Error ? error.message : String(error)
+                })
+                worker.on("exit", (code) => {
+                  resume(Effect.fail(new ShardDied({ detail: detail ?? `it exited with code ${code}` })))
+                })
+              }),
+            (worker) =>
+              Effect.promise(async () => {
+                shard.worker = undefined
+                await worker.terminate()
+                closeInHand(index)
+                metrics.retire(index)
+              })
+          )
+
+        /** Descriptors that the shard had made and not yet given to Node. */
+        const closeInHand = (index: number) => {
+          const slots = metrics.layout.inHand.subarray(index * IN_HAND, (index + 1) * IN_HAND)
+          for (const [slot, fd] of slots.entries()) {
+            if (fd === 0) continue
+            slots[slot] = 0
+            native.linux?.close(fd)
+          }
+        }
+
+        const supervise = Effect.fnUntraced(function* (index: number, shard: Shard) {
+          let failures = 0
+          while (true) {
+            const started = performance.now()
+            const { detail } = yield* Effect.flip(live(index, shard))
+            shard.drained = true
+            shard.settle("drained")
+            if (draining) return
+            const lived = performance.now() - started
+            failures = lived > STABLE_MS ? 0 : failures + 1
+            const delay = restartDelay(failures)
+            yield* Effect.logError("a shard died; its connections ended, the others go on", {
+              shard: index,
+              cause: detail,
+              lived: `${Math.round(lived)}ms`,
+              restart: `in ${delay}ms`
+            }).pipe(logTarget("shard_pool"))
+            yield* Effect.sleep(delay)
+            shard.drained = false
+          }
+        })
+        for (const [index, shard] of pool.entries())
+          yield* Effect.forkScoped(supervise(index, shard), { startImmediately: true })
+
+        const all = <A>(event: ShardEvent, ask: (shard: Shard) => A | undefined): Effect.Effect<ReadonlyArray<A>> =>
+          Effect.forEach(pool, (shard) => shard.waitFor(event, () => ask(shard)), { concurrency: "unbounded" })
+
+        return ShardPool.of({
+          setMesh: Effect.fnUntraced(function* (resources) {
+            const version = (mesh?.version ?? 0) + 1
+            mesh = { _tag: "Mesh", version, resources }
+            broadcast(mesh)
+            yield* all("applied", ({ applied }) => (applied >= version ? true : undefined))
+          }),
+          pushCertificate,
+          serve: Effect.fnUntraced(function* (set) {
+            sets.push(set)
+            broadcast({ _tag: "Serve", set })
+            const answers = yield* all("serving", ({ serving }) => serving.get(set.id))
+            return yield* answers.find(Exit.isFailure) ?? answers[0] ?? Exit.succeed([])
+          }),
+          drain: (deadlineMs) =>
+            Effect.suspend(() => {
+              draining = true
+              broadcast({ _tag: "Drain", deadlineMs })
+              return Effect.timeoutOption(
+                all("drained", ({ drained }) => (drained ? true : undefined)),
+                deadlineMs + DRAIN_GRACE_MS
+              )
+            }),
+          terminate: (index) =>
+            Effect.promise(async () => {
+              await pool[index]?.worker?.terminate()
+            })
+        })
+      })
+    )
+}
+
+type ShardEvent = "applied" | "serving" | "drained"
+
+/** What the main thread knows of one shard, over all its lives. */
+class Shard {
+  worker: Worker | undefined
+  applied = 0
+  drained = false
+  readonly serving = new Map<number, Exit.Exit<ReadonlyArray<ListenerSpec>, ServeError>>()
+  readonly #waiting: Array<{ readonly event: ShardEvent; readonly look: () => void }> = []
+
+  settle(event: ShardEvent): void {
+    for (const waiter of this.#waiting.filter((each) => each.event === event)) waiter.look()
+  }
+
+  /** Done as soon as `ask` answers; it is asked now and after each such event. */
+  waitFor<A>(event: ShardEvent, ask: () => A | undefined): Effect.Effect<A> {
+    return Effect.suspend(() => {
+      const answer = Deferred.makeUnsafe<A>()
+      const look = () => {
+        const given = ask()
+        if (given !== undefined) Deferred.doneUnsafe(answer, Exit.succeed(given))
+      }
+      const waiter = { event, look }
+      this.#waiting.push(waiter)
+      look()
+      return Effect.ensuring(
+        Deferred.await(answer),
+        Effect.sync(() => void this.#waiting.splice(this.#waiting.indexOf(waiter), 1))
+      )
+    })
+  }
+}
+
+/** A shard may use its part of what there is; past that it alone dies. V8 wants no more than 4 GiB. MiB. */
+const heapLimit = (shards: number) => {
+  const share = (process.constrainedMemory() || Os.totalmem()) / shards / 2 ** 20
+  return { maxOldGenerationSizeMb: Math.min(4096, Math.max(256, Math.floor(share))) }
+}
+
+/** A shard that lived this long is not in a crash loop. */
+const STABLE_MS = 30_000
+/** What a shard may take beyond the deadline to cut what is left. */
+const DRAIN_GRACE_MS = 2_000
