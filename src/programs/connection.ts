@@ -1,0 +1,133 @@
+/**
+ * The shared way of every connection: record › (identify › decide › authorise in each listener's own file) › reach ›
+ * relay › account. What is opened here is closed here, whichever way it ends.
+ */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Scope from "effect/Scope"
+import type { SocketAddress } from "../domain/Address.ts"
+import { completeLine, deniedLine, openedLine } from "../domain/connection/AccessLine.ts"
+import type { ConnectionRecord, Outcome, Reporter } from "../domain/connection/ConnectionRecord.ts"
+import { type ProxyError, proxyError, Reason, responseFlag } from "../domain/connection/ProxyError.ts"
+import { AccessLog } from "../layers/observe/Logging.ts"
+import { ShardMetrics } from "../layers/observe/Metrics.ts"
+import type { Conduit } from "../layers/os/Conduit.ts"
+import { relay } from "../layers/os/Relay.ts"
+import { Connections } from "../layers/runtime/Connections.ts"
+
+/** A record with nothing known but where the connection came from. */
+export const newRecord = (
+  reporter: Reporter,
+  source: SocketAddress,
+  destination: SocketAddress,
+  startedAt: number
+): ConnectionRecord => ({
+  reporter,
+  source,
+  destination,
+  startedAt,
+  hboneAuthority: undefined,
+  sourceWorkload: undefined,
+  sourceBaggage: undefined,
+  sourceIdentity: undefined,
+  destinationWorkload: undefined,
+  destinationIdentity: undefined,
+  service: undefined,
+  mutualTls: false,
+  received: 0,
+  sent: 0,
+  reset: false
+})
+
+export interface Carried {
+  readonly downstream: Conduit
+  readonly upstream: Conduit
+  /** Behind the SOCKS5 request, if anything was. */
+  readonly early?: Buffer | undefined
+}
+
+/**
+ * From "opened" to "closed", each counted and logged exactly once. `reach` brings the two conduits; it and the relay
+ * race against the reasons to cut the connection.
+ */
+export const carry = Effect.fnUntraced(function* <R>(
+  record: ConnectionRecord,
+  reach: Effect.Effect<Carried, ProxyError, R>
+): Effect.fn.Return<void, ProxyError, Connections | ShardMetrics | AccessLog | Exclude<R, Scope.Scope>> {
+  const connections = yield* Connections
+  const metrics = yield* ShardMetrics
+  const access = yield* AccessLog
+  metrics.add("connectionsOpened", 1)
+  metrics.add("connectionsOpen", 1)
+  if (access.enabled("debug")) access.write(openedLine(record))
+  yield* Effect.flatMap(connections.register(record), (cut) =>
+    Effect.raceFirst(
+      Effect.flatMap(reach, (carried) =>
+        Effect.map(
+          relay({
+            ...carried,
+            onReceived: (bytes) => {
+              record.received += bytes
+              metrics.add("bytesReceived", bytes)
+            },
+            onSent: (bytes) => {
+              record.sent += bytes
+              metrics.add("bytesSent", bytes)
+            }
+          }),
+          (end) => {
+            record.reset = end === "reset"
+          }
+        )
+      ),
+      cut
+    )
+  ).pipe(
+    Effect.scoped,
+    Effect.onExit((exit) =>
+      Effect.map(Clock.currentTimeMillis, (now) => {
+        const outcome = outcomeOf(exit)
+        metrics.add("connectionsOpen", -1)
+        metrics.add("connectionsClosed", 1)
+        if (outcome._tag === "Failed" && responseFlag(outcome.reason) !== "-") metrics.add("connectionsFailed", 1)
+        access.write(completeLine(record, outcome, now))
+      })
+    )
+  )
+})
+
+const outcomeOf = (exit: Exit.Exit<void, ProxyError>): Outcome => {
+  if (Exit.isSuccess(exit)) return { _tag: "Complete" }
+  const failure = exit.cause.reasons.find(Cause.isFailReason)
+  if (failure !== undefined) return { _tag: "Failed", reason: failure.error.reason }
+  return { _tag: "Failed", reason: Reason.ClosedFromDrain() }
+}
+
+/** Turned away before it was opened: a warning, and no metrics of traffic (reference datapath §2.1). */
+export const denied = (
+  access: AccessLog["Service"],
+  reporter: Reporter,
+  source: SocketAddress | undefined,
+  destination: SocketAddress | undefined,
+  error: ProxyError
+): void => access.write(deniedLine(reporter, source, destination, error.reason))
+
+/**
+ * The edge of a connection's fiber: its errors have been accounted for; a defect is a bug of ours, and is logged.
+ */
+export const atEdge = <R>(connection: Effect.Effect<void, ProxyError, R>): Effect.Effect<void, never, R> =>
+  Effect.catchCause(connection, (cause) =>
+    cause.reasons.some(Cause.isDieReason) ? Effect.logError("a connection's fiber died", cause) : Effect.void
+  )
+
+export const unknownWorkload = ({
+  name,
+  namespace,
+  serviceAccount
+}: {
+  readonly name: string
+  readonly namespace: string
+  readonly serviceAccount: string
+}): ProxyError => proxyError(Reason.UnknownSourceWorkload({ workload: `${serviceAccount}.${namespace} (${name})` }))

@@ -1,0 +1,117 @@
+/** Dedicated mode: one proxy set, for the one workload that the configuration names. */
+import * as Effect from "effect/Effect"
+import { formatSocketAddress, type Ip, type SocketAddress } from "../domain/Address.ts"
+import type { ProxySettings } from "../domain/config/ProxySettings.ts"
+import type { WorkloadInfo } from "../domain/mesh/Workload.ts"
+import type { ListenerKind, ListenerSpec } from "../domain/shard/Message.ts"
+import { logTarget } from "../layers/observe/Logging.ts"
+import { BindError, SocketFactory } from "../layers/os/SocketFactory.ts"
+import { Readiness } from "../layers/runtime/Readiness.ts"
+import { ShardPool } from "../layers/runtime/ShardPool.ts"
+
+/** One listener to be: where, and the variable that moves it. */
+export interface ListenerPlan {
+  readonly kind: ListenerKind
+  readonly address: SocketAddress
+  readonly variable: string
+}
+
+export interface SetPlan {
+  readonly workload: WorkloadInfo
+  readonly listeners: ReadonlyArray<ListenerPlan>
+  readonly localIp: Ip | undefined
+  /** Undefined: the port of the set's own inbound listener, as every proxy of the mesh has the same. */
+  readonly hbonePort: number | undefined
+}
+
+export const dedicatedPlan = (settings: ProxySettings): SetPlan => {
+  const { bindAddress: ip, ports, socks5, socks5BindAddress, workload } = settings
+  const wildcard = ip === "::" || ip === "0.0.0.0"
+  return {
+    workload,
+    localIp: wildcard ? undefined : ip,
+    hbonePort: undefined,
+    listeners: [
+      { kind: "inbound", address: { ip, port: ports.inbound }, variable: "WEFT_INBOUND_PORT" },
+      {
+        kind: "inboundPlaintext",
+        address: { ip, port: ports.inboundPlaintext },
+        variable: "WEFT_INBOUND_PLAINTEXT_PORT"
+      },
+      { kind: "outbound", address: { ip, port: ports.outbound }, variable: "WEFT_OUTBOUND_PORT" },
+      ...(socks5
+        ? [
+            {
+              kind: "socks5",
+              address: { ip: socks5BindAddress, port: ports.socks5 },
+              variable: "WEFT_SOCKS5_PORT"
+            } as const
+          ]
+        : []),
+      { kind: "readiness", address: { ip, port: ports.readiness }, variable: "WEFT_READINESS_PORT" }
+    ]
+  }
+}
+
+/** Binds every listener, then has all shards serve them. Answers where they are. */
+export const startSet = Effect.fnUntraced(function* (id: number, plan: SetPlan) {
+  const sockets = yield* SocketFactory
+  const pool = yield* ShardPool
+  const bound: Array<ListenerSpec> = []
+  for (const { address, kind, variable } of plan.listeners) {
+    const { address: actual, fd } = yield* Effect.mapError(
+      sockets.listen(address),
+      (error) => new PortError({ error, kind, variable })
+    )
+    bound.push({ kind, address: actual, fd })
+  }
+  const portOf = (kind: ListenerKind) => bound.find((each) => each.kind === kind)?.address.port
+  const serving = yield* pool.serve({
+    id,
+    workload: plan.workload,
+    listeners: bound,
+    localIp: plan.localIp,
+    hbonePort: plan.hbonePort ?? portOf("inbound") ?? 0,
+    illegalPorts: bound.filter(({ kind }) => kind !== "readiness").map(({ address }) => address.port)
+  })
+  for (const { address, kind } of serving) {
+    yield* Effect.logInfo("listener established", {
+      address: formatSocketAddress(address),
+      component: COMPONENTS[kind]
+    }).pipe(logTarget("proxy"))
+  }
+  return serving
+})
+
+/** A port could not be had: which one, and what moves it. */
+export class PortError extends Error {
+  readonly _tag = "PortError"
+  constructor({
+    error,
+    kind,
+    variable
+  }: {
+    readonly error: BindError
+    readonly kind: ListenerKind
+    readonly variable: string
+  }) {
+    super(
+      `the ${COMPONENTS[kind]} listener ${error.message}; stop what has it, or set ${variable} to another port (0 for any free one)`
+    )
+  }
+}
+
+/** ztunnel's names (reference ops §1.5). */
+const COMPONENTS: Record<ListenerKind, string> = {
+  outbound: "outbound",
+  inbound: "inbound",
+  inboundPlaintext: "inbound plaintext",
+  socks5: "socks5",
+  readiness: "readiness"
+}
+
+export const dedicated = Effect.fnUntraced(function* (settings: ProxySettings) {
+  const readiness = yield* Readiness
+  yield* startSet(0, dedicatedPlan(settings))
+  yield* readiness.complete("proxy")
+})

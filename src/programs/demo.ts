@@ -1,0 +1,141 @@
+/**
+ * `weft demo`: a mesh of two workloads on loopback, their two proxy sets in this process, and a web service behind a VIP.
+ * What a connection goes through is what it goes through anywhere: SOCKS5, routing, HBONE in mutual TLS, the far side.
+ */
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import * as Effect from "effect/Effect"
+import * as HttpServerRequest from "effect/http/HttpServerRequest"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import * as Layer from "effect/Layer"
+import * as Http from "node:http"
+import { formatSocketAddress, ipUnsafe } from "../domain/Address.ts"
+import type { ProxySettings } from "../domain/config/ProxySettings.ts"
+import type { ListenerKind, ListenerSpec } from "../domain/shard/Message.ts"
+import { LineWriter } from "../layers/observe/LineWriter.ts"
+import { ProxyConfig } from "../layers/ProxyConfig.ts"
+import { AdminRuntime } from "../layers/runtime/AdminRuntime.ts"
+import { Readiness } from "../layers/runtime/Readiness.ts"
+import { Settings } from "../layers/runtime/ShardContext.ts"
+import { type SetPlan, startSet } from "./dedicated.ts"
+import { SHARD_ENTRY } from "./proxy.ts"
+import { untilShutdown } from "./shutdown.ts"
+
+export const demo = Effect.gen(function* () {
+  const settings = yield* ProxyConfig
+  const echoPort = yield* serveEcho(settings.ports.demoEcho)
+  const demoSettings: ProxySettings = { ...settings, meshSource: { _tag: "Inline", text: meshOf(echoPort) } }
+  yield* Effect.andThen(startSets(echoPort), untilShutdown).pipe(
+    Effect.scoped,
+    Effect.provide(AdminRuntime.layer(demoSettings, SHARD_ENTRY))
+  )
+}).pipe(
+  Effect.scoped,
+  Effect.provide(
+    Layer.unwrap(
+      Effect.sync(() =>
+        ProxyConfig.layerWith(
+          {
+            PROXY_MODE: "dedicated",
+            PROXY_WORKLOAD_INFO: `${CLIENT.namespace}/${CLIENT.name}/${CLIENT.serviceAccount}`,
+            UNSTABLE_ENABLE_SOCKS5: "true",
+            LOCAL_XDS: "workloads: []",
+            LOCAL_XDS_PATH: ""
+          },
+          { RUST_LOG: "warn,access=info", ZTUNNEL_WORKER_THREADS: "2" }
+        )
+      )
+    )
+  )
+)
+
+const startSets = Effect.fnUntraced(function* (echoPort: number) {
+  const readiness = yield* Readiness
+  const settings = yield* Settings
+  const server = yield* startSet(0, serverPlan(settings))
+  const inbound = addressOf(server, "inbound")
+  const client = yield* startSet(1, clientPlan(settings, inbound.port))
+  yield* readiness.complete("proxy")
+  const socks5 = formatSocketAddress(addressOf(client, "socks5"))
+  const writer = yield* LineWriter
+  writer.write(
+    [
+      "",
+      "  weft demo: two workloads of a mesh, their proxies, and a web service, in one process",
+      "",
+      `    ${CLIENT.namespace}/${CLIENT.name}    SOCKS5 ${socks5}, outbound ${formatSocketAddress(addressOf(client, "outbound"))}`,
+      `    ${SERVER.namespace}/${SERVER.name}     HBONE ${formatSocketAddress(inbound)}, the service itself ${SERVER.ip}:${echoPort}`,
+      `    readiness     http://${formatSocketAddress(addressOf(client, "readiness"))}/healthz/ready`,
+      "",
+      "  try it (Ctrl-C ends the demo):",
+      "",
+      `    curl -x socks5h://${socks5} http://${HOSTNAME}/hello`,
+      "",
+      "  the two lines that appear here then are the two ends of one tunnel:",
+      "",
+      ""
+    ].join("\n")
+  )
+})
+
+const addressOf = (listeners: ReadonlyArray<ListenerSpec>, kind: ListenerKind) =>
+  // each plan below has the kinds that are asked for
+  listeners.find((each) => each.kind === kind)!.address
+
+const serverPlan = ({ ports }: ProxySettings): SetPlan => ({
+  workload: SERVER,
+  localIp: undefined,
+  hbonePort: undefined,
+  listeners: [{ kind: "inbound", address: { ip: SERVER.ip, port: ports.inbound }, variable: "WEFT_INBOUND_PORT" }]
+})
+
+const clientPlan = ({ ports }: ProxySettings, hbonePort: number): SetPlan => ({
+  workload: CLIENT,
+  localIp: CLIENT.ip,
+  hbonePort,
+  listeners: [
+    { kind: "outbound", address: { ip: CLIENT.ip, port: ports.outbound }, variable: "WEFT_OUTBOUND_PORT" },
+    { kind: "socks5", address: { ip: CLIENT.ip, port: ports.socks5 }, variable: "WEFT_SOCKS5_PORT" },
+    { kind: "readiness", address: { ip: CLIENT.ip, port: ports.readiness }, variable: "WEFT_READINESS_PORT" }
+  ]
+})
+
+/** Answers with what it saw. */
+const echo = Effect.gen(function* () {
+  const request = yield* HttpServerRequest.HttpServerRequest
+  return HttpServerResponse.jsonUnsafe({
+    service: HOSTNAME,
+    request: `${request.method} ${request.url}`,
+    from: request.source instanceof Http.IncomingMessage ? request.source.socket.remoteAddress : undefined,
+    headers: request.headers
+  }).pipe(HttpServerResponse.setHeader("x-served-by", `${SERVER.namespace}/${SERVER.name}`))
+})
+
+/** Where it listens in the end. */
+const serveEcho = Effect.fnUntraced(function* (port: number) {
+  const server = yield* NodeHttpServer.make(() => Http.createServer(), { host: SERVER.ip, port }).pipe(
+    Effect.mapError(
+      ({ cause }) =>
+        new Error(
+          `the demo's echo service cannot listen on ${SERVER.ip}:${port}: ${cause instanceof Error ? cause.message : String(cause)}; set WEFT_DEMO_ECHO_PORT to another port (0 for any free one)`
+        )
+    )
+  )
+  yield* server.serve(echo)
+  return "port" in server.address ? server.address.port : port
+})
+
+const meshOf = (echoPort: number): string => `
+workloads:
+- {uid: demo//Pod/${CLIENT.namespace}/${CLIENT.name}, name: ${CLIENT.name}, namespace: ${CLIENT.namespace},
+   serviceAccount: ${CLIENT.serviceAccount}, workloadIps: [${CLIENT.ip}], protocol: HBONE, services: {}}
+- {uid: demo//Pod/${SERVER.namespace}/${SERVER.name}, name: ${SERVER.name}, namespace: ${SERVER.namespace},
+   serviceAccount: ${SERVER.serviceAccount}, workloadIps: [${SERVER.ip}], protocol: HBONE,
+   services: {${SERVER.namespace}/${HOSTNAME}: {80: ${echoPort}}}}
+services:
+- {name: echo, namespace: ${SERVER.namespace}, hostname: ${HOSTNAME}, vips: [/${VIP}], ports: {80: ${echoPort}}}
+`
+
+const CLIENT = { namespace: "shop", name: "cart", serviceAccount: "cart", ip: ipUnsafe("127.0.0.2") }
+const SERVER = { namespace: "books", name: "echo", serviceAccount: "echo", ip: ipUnsafe("127.0.0.3") }
+const HOSTNAME = "echo.books.svc.cluster.local"
+const VIP = "127.10.0.1"

@@ -1,0 +1,184 @@
+/** The listeners of one proxy set on one shard: who accepts what, and which program it goes to. */
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as Scope from "effect/Scope"
+import type * as Net from "node:net"
+import type { SocketAddress } from "../domain/Address.ts"
+import { verifyClient } from "../domain/cert/SubjectAltName.ts"
+import { type ProxyError, proxyError, Reason } from "../domain/connection/ProxyError.ts"
+import { parseIdentity, type Spiffe } from "../domain/Identity.ts"
+import { identityOf } from "../domain/mesh/Workload.ts"
+import type { ListenerSpec, ProxySet } from "../domain/shard/Message.ts"
+import { type HboneServer, makeHboneServer } from "../layers/hbone/HboneServer.ts"
+import { makePool } from "../layers/hbone/HbonePool.ts"
+import { CertificateReplica } from "../layers/identity/CertificateReplica.ts"
+import { serverOptions } from "../layers/identity/TlsContexts.ts"
+import { MeshReplica } from "../layers/mesh/MeshReplica.ts"
+import { AccessLog } from "../layers/observe/Logging.ts"
+import { ShardMetrics } from "../layers/observe/Metrics.ts"
+import { Dialer } from "../layers/os/Dialer.ts"
+import { type Accepted, Listeners } from "../layers/os/Listener.ts"
+import { Native } from "../layers/os/Native.ts"
+import { TcpConduit } from "../layers/os/TcpConduit.ts"
+import { Connections } from "../layers/runtime/Connections.ts"
+import { Settings } from "../layers/runtime/ShardContext.ts"
+import { ReadinessServer } from "../layers/serve/ReadinessServer.ts"
+import { atEdge, denied, unknownWorkload } from "./connection.ts"
+import { inbound } from "./inbound.ts"
+import { outbound } from "./outbound.ts"
+import { passthrough } from "./passthrough.ts"
+import { socks5 } from "./socks5.ts"
+
+/** What the data path of a shard is made of. */
+export type DataPath =
+  | AccessLog
+  | CertificateReplica
+  | Connections
+  | Dialer
+  | Listeners
+  | MeshReplica
+  | Native
+  | ReadinessServer
+  | Settings
+  | ShardMetrics
+
+export interface ServedSet {
+  readonly listeners: ReadonlyArray<ListenerSpec>
+  /** Tells the peers of all tunnels to open no more streams. */
+  readonly goAway: () => void
+}
+
+/**
+ * Accepts for `set` until `accepting` closes; tunnels and connections live in the scope around it. Listeners that the
+ * shard bound itself are answered with the address they got.
+ */
+export const serve = Effect.fnUntraced(function* (set: ProxySet, accepting: Scope.Scope) {
+  const context = yield* Effect.context<DataPath>()
+  const connections = yield* Connections
+  const listeners = yield* Listeners
+  const metrics = yield* ShardMetrics
+  const readiness = yield* ReadinessServer
+  const settings = yield* Settings
+  const { linux } = yield* Native
+  const tunnels = yield* makeTunnels(set)
+  const pool = yield* makePool({
+    unusedReleaseMs: settings.pool.unusedReleaseMs,
+    onOpened: () => metrics.add("tunnelsOpened", 1),
+    onClosed: () => metrics.add("tunnelsClosed", 1)
+  })
+  const run = (connection: Effect.Effect<void, ProxyError, DataPath | Scope.Scope>) =>
+    connections.run(Effect.provideContext(atEdge(Effect.scoped(connection)), context))
+
+  /** Counts the socket for as long as it is open, and gives it its options. */
+  const tracked = (socket: Net.Socket): Net.Socket => {
+    metrics.add("socketsOpen", 1)
+    socket.once("close", () => metrics.add("socketsOpen", -1))
+    return socket
+  }
+  const conduit = (accepted: Accepted, keepalive: boolean): TcpConduit => {
+    const { fd } = accepted
+    if (keepalive && settings.keepalive.enabled && fd !== undefined) linux?.setKeepalive(fd, settings.keepalive)
+    return new TcpConduit((onread) => tracked(accepted.socket({ allowHalfOpen: true, onread })))
+  }
+  /** The socket belongs to the fiber from its first step on. */
+  const owning = <R>(downstream: TcpConduit, connection: Effect.Effect<void, ProxyError, R>) =>
+    Effect.andThen(
+      Effect.addFinalizer(() => Effect.sync(() => downstream.destroy())),
+      connection
+    )
+
+  const handlers: Record<ListenerSpec["kind"], (accepted: Accepted) => void> = {
+    outbound: (accepted) => {
+      const downstream = conduit(accepted, true)
+      const target = accepted.originalDestination()
+      run(owning(downstream, outbound(set, pool, { downstream, source: accepted.peer, target })))
+    },
+    inboundPlaintext: (accepted) => {
+      const downstream = conduit(accepted, true)
+      run(owning(downstream, passthrough(set, downstream, accepted.peer, accepted.originalDestination())))
+    },
+    socks5: (accepted) => {
+      const downstream = conduit(accepted, false)
+      run(owning(downstream, socks5(set, pool, downstream, accepted.peer)))
+    },
+    inbound: (accepted) => {
+      const socket = tracked(accepted.socket({ allowHalfOpen: false }))
+      run(tunnels.accept(socket, accepted.peer, accepted.local))
+    },
+    readiness: (accepted) => readiness.accept(accepted.socket({}))
+  }
+  const served: Array<ListenerSpec> = []
+  for (const spec of set.listeners) {
+    const address = yield* Effect.provideService(listeners.listen(spec, handlers[spec.kind]), Scope.Scope, accepting)
+    served.push({ ...spec, address })
+  }
+  return { listeners: served, goAway: tunnels.goAway }
+})
+
+/** The HBONE server of each identity that the set's workload has had, made at its first tunnel. */
+const makeTunnels = Effect.fnUntraced(function* (set: ProxySet) {
+  const context = yield* Effect.context<DataPath>()
+  const scope = yield* Effect.scope
+  const access = yield* AccessLog
+  const certificates = yield* CertificateReplica
+  const connections = yield* Connections
+  const mesh = yield* MeshReplica
+  const metrics = yield* ShardMetrics
+  const settings = yield* Settings
+  const servers = new Map<Spiffe, { readonly server: HboneServer; bundle: unknown }>()
+  const refused = (peer: SocketAddress | undefined, local: SocketAddress | undefined, error: ProxyError) =>
+    denied(access, "destination", peer, local, error)
+
+  const serverFor = Effect.fnUntraced(function* (identity: Spiffe) {
+    const bundle = yield* certificates.get(identity)
+    const known = servers.get(identity)
+    if (known !== undefined) {
+      // renewed meanwhile: the next handshake shows the new one
+      if (known.bundle !== bundle) known.server.setTls(serverOptions(bundle, settings.tls))
+      known.bundle = bundle
+      return known.server
+    }
+    const { trustDomain } = Result.getOrThrow(parseIdentity(identity))
+    const server = yield* makeHboneServer({
+      settings,
+      tls: serverOptions(bundle, settings.tls),
+      verify: (socket) =>
+        Result.match(verifyClient(socket.getPeerX509Certificate()?.subjectAltName, trustDomain), {
+          onSuccess: (principal) => ({ principal }),
+          onFailure: ({ message }) => ({ refused: message })
+        }),
+      onStream: (stream, ends) => {
+        metrics.add("streamsOpen", 1)
+        connections.run(
+          inbound(set, stream, ends).pipe(
+            Effect.scoped,
+            atEdge,
+            Effect.ensuring(Effect.sync(() => metrics.add("streamsOpen", -1))),
+            Effect.provideContext(context)
+          )
+        )
+      },
+      onRefused: (peer, local, detail) =>
+        refused(peer, local, proxyError(Reason.TlsFailed({ address: peer === undefined ? "-" : peer.ip, detail }))),
+      onOpened: () => metrics.add("tunnelsOpened", 1),
+      onClosed: () => metrics.add("tunnelsClosed", 1)
+    }).pipe(Effect.provideService(Scope.Scope, scope))
+    servers.set(identity, { server, bundle })
+    return server
+  })
+
+  return {
+    accept: (socket: Net.Socket, peer: SocketAddress, local: SocketAddress) =>
+      Effect.suspend(() => {
+        const workload = mesh.current().localWorkload(set.workload)
+        return workload === undefined ? Effect.fail(unknownWorkload(set.workload)) : serverFor(identityOf(workload))
+      }).pipe(
+        Effect.map((server) => server.accept(socket)),
+        Effect.onError(() => Effect.sync(() => socket.destroy())),
+        Effect.tapError((error) => Effect.sync(() => refused(peer, local, error)))
+      ),
+    goAway: () => {
+      for (const { server } of servers.values()) server.goAway()
+    }
+  }
+})

@@ -1,0 +1,36 @@
+/** `weft proxy`: from the configuration to the last connection's end. */
+import * as Effect from "effect/Effect"
+import { ProxyConfig } from "../layers/ProxyConfig.ts"
+import { logTarget } from "../layers/observe/Logging.ts"
+import { Native } from "../layers/os/Native.ts"
+import { AdminRuntime } from "../layers/runtime/AdminRuntime.ts"
+import { Settings } from "../layers/runtime/ShardContext.ts"
+import { dedicated } from "./dedicated.ts"
+import { untilShutdown } from "./shutdown.ts"
+import { VERSION } from "./version.ts"
+
+export const SHARD_ENTRY = new URL("./worker.ts", import.meta.url)
+
+export const proxy = Effect.gen(function* () {
+  const settings = yield* ProxyConfig
+  yield* Effect.andThen(announce, Effect.andThen(dedicated(settings), untilShutdown)).pipe(
+    Effect.scoped,
+    Effect.provide(AdminRuntime.layer(settings, SHARD_ENTRY))
+  )
+}).pipe(Effect.provide(ProxyConfig.layer))
+
+/** What operators look for first (reference ops §5.6). */
+export const announce = Effect.gen(function* () {
+  const settings = yield* Settings
+  const { linux } = yield* Native
+  yield* Effect.logInfo(`version: ${VERSION}`)
+  if (linux !== undefined) {
+    yield* Effect.try({ try: () => linux.raiseDescriptorLimit(), catch: String }).pipe(
+      Effect.flatMap(({ from, to }) => Effect.logInfo(`set file descriptor limits from ${from} to ${to}`)),
+      Effect.catch((error) => Effect.logWarning(`the limit of open descriptors cannot be raised: ${error}`))
+    )
+  }
+  yield* Effect.logInfo(`running with config: ${JSON.stringify(settings)}`)
+  for (const note of settings.notes) yield* Effect.logWarning(note)
+  yield* Effect.logInfo("proxy mode enabled", { threads: settings.workerThreads })
+}).pipe(logTarget("app"))
