@@ -53,8 +53,9 @@ export class AdminRuntime extends Context.Service<
   /** `entry` is the file that each shard's thread runs; only programs know it. */
   static readonly layer = (settings: ProxySettings, entry: URL, native: Layer.Layer<Native> = Native.layer) =>
     layerTasks.pipe(
+      Layer.provideMerge(this.layerNoDeps),
       Layer.provideMerge(ShardPool.layer({ entry, shards: settings.workerThreads })),
-      Layer.provideMerge(Layer.mergeAll(this.layerNoDeps, SocketFactory.layer, Readiness.layer, Certificates.layer)),
+      Layer.provideMerge(Layer.mergeAll(SocketFactory.layer, Readiness.layer, Certificates.layer)),
       Layer.provideMerge(Layer.mergeAll(EmbeddedCa.layer(settings), MeshFileSource.layerFrom(settings.meshSource))),
       Layer.provideMerge(layerLogging(settings.log)),
       Layer.provideMerge(layerLines(settings.workerThreads)),

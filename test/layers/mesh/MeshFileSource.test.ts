@@ -1,0 +1,207 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as Queue from "effect/Queue"
+import * as Semaphore from "effect/Semaphore"
+import * as Stream from "effect/Stream"
+import * as SubscriptionRef from "effect/SubscriptionRef"
+import * as TestClock from "effect/testing/TestClock"
+import { mkdir, mkdtemp, readFile, rename, rm, symlink, utimes, writeFile } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { MeshFileSource } from "../../../src/layers/mesh/MeshFileSource.ts"
+import { meshFile, workload } from "../../support/meshes.ts"
+
+/** A mesh whose only workload has this name. */
+const meshOf = (name: string) => meshFile({ workloads: [workload(name, [])], services: [] })
+
+const temporaryFolder = Effect.acquireRelease(
+  Effect.promise(() => mkdtemp(join(tmpdir(), "weft-mesh-"))),
+  (folder) => Effect.promise(() => rm(folder, { recursive: true }))
+)
+
+const doing = <A>(step: () => Promise<A>) => Effect.promise(step)
+
+/**
+ * Follows `path`: `next` waits for the name of the next state's workload, `logged` for the next line of the log, while
+ * simulated time runs. Nothing may be left of either at the end.
+ */
+const following = Effect.fnUntraced(function* (path: string) {
+  const lines = yield* Queue.unbounded<string>()
+  const names = yield* Queue.unbounded<string>()
+  const logger = Logger.make(({ logLevel, message }) => {
+    Queue.offerUnsafe(lines, `${logLevel}: ${Array.isArray(message) ? message.join(" ") : String(message)}`)
+  })
+  const context = yield* Layer.build(
+    MeshFileSource.layerFrom({ _tag: "File", path }).pipe(Layer.provideMerge(Logger.layer([logger])))
+  )
+  const { resources } = yield* MeshFileSource.pipe(Effect.provide(context))
+  yield* SubscriptionRef.changes(resources).pipe(
+    Stream.runForEach(({ workloads }) => Queue.offer(names, workloads.map(({ name }) => name).join())),
+    Effect.forkScoped
+  )
+  const turn = yield* Semaphore.make(1)
+  yield* TestClock.adjust("250 millis").pipe(
+    Effect.andThen(Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))),
+    turn.withPermit,
+    Effect.forever,
+    Effect.forkScoped
+  )
+  return {
+    current: Effect.sync(() => SubscriptionRef.getUnsafe(resources).workloads[0]?.name),
+    /** No time passes while this is done to the file system; `afterOneLook` only as much as the source needs to look once. */
+    change: (step: () => Promise<unknown>, afterOneLook: () => Promise<unknown> = () => Promise.resolve()) =>
+      doing(step).pipe(
+        Effect.andThen(TestClock.adjust("250 millis")),
+        // longer than a look takes
+        Effect.andThen(Effect.forEach([1, 2, 3, 4, 5], () => doing(() => readFile(path).catch(() => undefined)))),
+        Effect.andThen(doing(afterOneLook)),
+        turn.withPermit
+      ),
+    next: Queue.take(names),
+    logged: Queue.take(lines),
+    quiet: Effect.map(Effect.all([Queue.size(names), Queue.size(lines)]), (left) =>
+      assert.deepStrictEqual(left, [0, 0])
+    )
+  }
+})
+
+const CHANGED = (path: string) => `Info: the mesh file ${path} has changed: 1 workloads, 0 services`
+
+describe("MeshFileSource", () => {
+  it.effect("follows a file that is edited and replaced", () =>
+    Effect.gen(function* () {
+      const path = join(yield* temporaryFolder, "mesh.yaml")
+      yield* doing(() => writeFile(path, meshOf("one")))
+      const mesh = yield* following(path)
+      assert.strictEqual(yield* mesh.next, "one")
+      yield* mesh.change(() => writeFile(path, meshOf("two")))
+      assert.strictEqual(yield* mesh.next, "two")
+      assert.strictEqual(yield* mesh.logged, CHANGED(path))
+      yield* mesh.change(() => writeFile(`${path}.new`, meshOf("three")))
+      yield* mesh.change(() => rename(`${path}.new`, path))
+      assert.strictEqual(yield* mesh.next, "three")
+      assert.strictEqual(yield* mesh.current, "three")
+      assert.strictEqual(yield* mesh.logged, CHANGED(path))
+      yield* mesh.quiet
+    })
+  )
+
+  it.effect("sees a change of the same size and modification time", () =>
+    Effect.gen(function* () {
+      const path = join(yield* temporaryFolder, "mesh.yaml")
+      yield* doing(() => writeFile(path, meshOf("one")))
+      const mesh = yield* following(path)
+      assert.strictEqual(yield* mesh.next, "one")
+      yield* mesh.change(() => writeFile(path, meshOf("two")).then(() => utimes(path, 1000, 1000)))
+      assert.strictEqual(yield* mesh.next, "two")
+      yield* mesh.change(() => writeFile(path, meshOf("six")).then(() => utimes(path, 1000, 1000)))
+      assert.strictEqual(yield* mesh.next, "six")
+    })
+  )
+
+  it.effect("leaves a file alone that is being written", () =>
+    Effect.gen(function* () {
+      const path = join(yield* temporaryFolder, "mesh.yaml")
+      yield* doing(() => writeFile(path, meshOf("one")))
+      const mesh = yield* following(path)
+      assert.strictEqual(yield* mesh.next, "one")
+      yield* mesh.change(
+        () => writeFile(path, ""),
+        () => writeFile(path, meshOf("two"))
+      )
+      assert.strictEqual(yield* mesh.next, "two")
+      assert.strictEqual(yield* mesh.logged, CHANGED(path))
+      yield* mesh.quiet
+    })
+  )
+
+  it.effect("takes the same content for no change", () =>
+    Effect.gen(function* () {
+      const path = join(yield* temporaryFolder, "mesh.yaml")
+      yield* doing(() => writeFile(path, meshOf("one")))
+      const mesh = yield* following(path)
+      assert.strictEqual(yield* mesh.next, "one")
+      yield* mesh.change(() => writeFile(`${path}.new`, meshOf("one")).then(() => rename(`${path}.new`, path)))
+      yield* mesh.change(() => writeFile(path, ""))
+      assert.include(yield* mesh.logged, "an empty document was given")
+      yield* mesh.change(() => writeFile(path, meshOf("one")))
+      assert.strictEqual(yield* mesh.logged, `Info: the mesh file ${path} is good again`)
+      yield* mesh.change(() => writeFile(path, meshOf("two")))
+      assert.strictEqual(yield* mesh.next, "two")
+    })
+  )
+
+  it.effect("follows links that are swapped, as those of a mounted ConfigMap", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const version = (name: string) =>
+        mkdir(join(folder, name)).then(() => writeFile(join(folder, name, "mesh.yaml"), meshOf(name)))
+      yield* doing(() => version("..v1"))
+      yield* doing(() => symlink("..v1", join(folder, "..data")))
+      yield* doing(() => symlink("..data/mesh.yaml", join(folder, "mesh.yaml")))
+      const mesh = yield* following(join(folder, "mesh.yaml"))
+      assert.strictEqual(yield* mesh.next, "..v1")
+      yield* mesh.change(() => version("..v2"))
+      yield* mesh.change(() => symlink("..v2", join(folder, "..data_tmp")))
+      yield* mesh.change(() => rename(join(folder, "..data_tmp"), join(folder, "..data")))
+      yield* mesh.change(() => rm(join(folder, "..v1"), { recursive: true }))
+      assert.strictEqual(yield* mesh.next, "..v2")
+    })
+  )
+
+  it.effect(
+    "keeps the state when the file goes bad, says so once for each change, and says when it is good again",
+    () =>
+      Effect.gen(function* () {
+        const path = join(yield* temporaryFolder, "mesh.yaml")
+        yield* doing(() => writeFile(path, meshOf("one")))
+        const mesh = yield* following(path)
+        assert.strictEqual(yield* mesh.next, "one")
+        yield* mesh.change(() => writeFile(path, "workloads: 7\nservice: []"))
+        assert.strictEqual(
+          yield* mesh.logged,
+          `Error: the mesh file ${path} has 2 problems:
+  ${path}:1:12: workloads: 7 was given; a list is accepted
+  ${path}:2:1: service: unknown key; accepted here: workloads, services, policies
+the mesh stays as it was before`
+        )
+        yield* mesh.change(() => rm(path))
+        assert.match(yield* mesh.logged, /^Error: the mesh file .* cannot be read: ENOENT/)
+        yield* mesh.change(() => mkdir(path))
+        assert.match(yield* mesh.logged, /^Error: the mesh file .* cannot be read: EISDIR/)
+        assert.strictEqual(yield* mesh.current, "one")
+        yield* mesh.change(() => rm(path, { recursive: true }).then(() => writeFile(path, meshOf("two"))))
+        assert.strictEqual(yield* mesh.next, "two")
+        assert.strictEqual(yield* mesh.logged, `Info: the mesh file ${path} is good again`)
+        assert.strictEqual(yield* mesh.logged, CHANGED(path))
+        yield* mesh.quiet
+      })
+  )
+
+  it.effect("does not start with a file that is missing or bad", () =>
+    Effect.gen(function* () {
+      const path = join(yield* temporaryFolder, "mesh.yaml")
+      const failure = Layer.build(MeshFileSource.layerFrom({ _tag: "File", path })).pipe(
+        Effect.flip,
+        Effect.map(({ _tag }) => _tag)
+      )
+      assert.strictEqual(yield* failure, "MeshFileUnreadable")
+      yield* doing(() => writeFile(path, "x"))
+      assert.strictEqual(yield* failure, "MeshFileError")
+    })
+  )
+
+  it.effect("takes a text in place of a file", () =>
+    Effect.gen(function* () {
+      const load = (text: string) =>
+        Effect.map(MeshFileSource, ({ resources }) => SubscriptionRef.getUnsafe(resources).workloads[0]?.name).pipe(
+          Effect.provide(MeshFileSource.layerFrom({ _tag: "Inline", text }))
+        )
+      assert.strictEqual(yield* load(meshOf("inline")), "inline")
+      assert.isTrue(Exit.isFailure(yield* Effect.exit(load("x"))))
+    })
+  )
+})
