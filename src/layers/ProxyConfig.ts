@@ -3,7 +3,7 @@
  * mesh config file (reference ops §2.1); what they mean is decided by domain/config. Fails with everything that is wrong.
  */
 import { readFile } from "node:fs/promises"
-import { availableParallelism } from "node:os"
+import { availableParallelism, platform } from "node:os"
 import { join } from "node:path"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -43,7 +43,14 @@ const load = Effect.fnUntraced(function* (variables: Variables, cwd: string, cpu
   const configured = configure({ variables, meshConfig, proxyConfig, cpuCount })
   if (Result.isFailure(configured)) issues.push(...configured.failure.issues)
   if (Result.isFailure(configured) || issues.length > 0) return yield* new ConfigErrors({ issues })
-  return configured.success
+  return platform() === "linux" ? configured.success : portable(configured.success)
+})
+
+/** Without the kernel's help there is no listening socket that several shards share. */
+const portable = (settings: ProxySettings): ProxySettings => ({
+  ...settings,
+  workerThreads: 1,
+  notes: [...settings.notes, "this system is not Linux: one shard, and no redirected connections; SOCKS5 works"]
 })
 
 /** `undefined` where there is no such file. */

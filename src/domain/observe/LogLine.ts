@@ -24,17 +24,19 @@ const plain = ({ fields, level, message, target, time }: LogEvent): string =>
 
 const plainValue = (value: FieldValue): string => {
   if (typeof value === "number") return String(value)
-  return typeof value === "string" ? JSON.stringify(value) : escaped(value.bare)
+  return typeof value === "string" ? harmless(JSON.stringify(value)) : escaped(value.bare)
 }
 
 const json = ({ fields, level, message, target, time }: LogEvent): string =>
-  `${JSON.stringify({
-    level,
-    time: timestamp(time),
-    scope: target,
-    message,
-    ...Object.fromEntries(fields.map(([key, value]) => [key, typeof value === "object" ? value.bare : value]))
-  })}\n`
+  `${harmless(
+    JSON.stringify({
+      level,
+      time: timestamp(time),
+      scope: target,
+      message,
+      ...Object.fromEntries(fields.map(([key, value]) => [key, typeof value === "object" ? value.bare : value]))
+    })
+  )}\n`
 
 /** RFC 3339 in UTC with six digits. */
 const timestamp = (time: number): string => {
@@ -45,6 +47,12 @@ const timestamp = (time: number): string => {
 
 /** A line is a line whatever a peer put into it. */
 const escaped = (text: string): string =>
-  // the control characters are what this looks for
-  // oxlint-disable-next-line no-control-regex
-  text.replace(/[\u0000-\u001f\u007f]/g, (character) => JSON.stringify(character).slice(1, -1))
+  harmless(
+    // the control characters are what this looks for
+    // oxlint-disable-next-line no-control-regex
+    text.replace(/[\u0000-\u001f]/g, (character) => JSON.stringify(character).slice(1, -1))
+  )
+
+/** JSON leaves DEL and the C1 controls as they are; terminals obey them. */
+const harmless = (text: string): string =>
+  text.replace(/[\u007f-\u009f]/g, (character) => `\\u00${character.charCodeAt(0).toString(16)}`)

@@ -7,6 +7,7 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Http2 from "node:http2"
+import type * as Net from "node:net"
 import * as Tls from "node:tls"
 import { formatSocketAddress, type SocketAddress } from "../../domain/Address.ts"
 import { type ProxyError, proxyError, Reason } from "../../domain/connection/ProxyError.ts"
@@ -96,7 +97,7 @@ export const openTunnel = Effect.fnUntraced(function* (
   return new Http2Tunnel(session, options.maxStreams, address, () => lost)
 })
 
-const secured = (tcp: import("node:net").Socket, options: TunnelOptions, address: string) =>
+const secured = (tcp: Net.Socket, options: TunnelOptions, address: string) =>
   Effect.acquireRelease(
     Effect.callback<Tls.TLSSocket, ProxyError>((resume) => {
       const socket = Tls.connect({ ...options.tls, socket: tcp })

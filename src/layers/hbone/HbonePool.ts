@@ -81,25 +81,44 @@ export const makePool = Effect.fnUntraced(function* (
     return undefined
   })
 
-  const free = (entry: Entry): Tunnel | undefined => {
-    for (const tunnel of entry.tunnels) if (tunnel.streams < tunnel.capacity) return tunnel
+  /** The dial outlives the connection that asked first, and whether it was interrupted in between: others wait for it. */
+  const startDial = (key: string, entry: Entry, open: Effect.Effect<Tunnel, ProxyError, Scope.Scope>) =>
+    Effect.uninterruptible(
+      Effect.suspend(() => {
+        const dialling = (entry.dialling = Deferred.makeUnsafe<void, ProxyError>())
+        return Effect.interruptible(dial(key, entry, open)).pipe(
+          Effect.onExit((exit) =>
+            Effect.sync(() => {
+              entry.dialling = undefined
+              forget(key, entry)
+              Deferred.doneUnsafe(dialling, Exit.asVoid(exit))
+            })
+          ),
+          Effect.ignore,
+          Effect.forkIn(scope, { startImmediately: true }),
+          Effect.as(dialling)
+        )
+      })
+    )
+
+  const free = (entry: Entry, refused: ReadonlySet<Tunnel>): Tunnel | undefined => {
+    for (const tunnel of entry.tunnels) if (tunnel.streams < tunnel.capacity && !refused.has(tunnel)) return tunnel
     return undefined
   }
 
   const connect: HbonePool["connect"] = Effect.fnUntraced(function* (key, request, open) {
-    let refusals = 0
+    const refused = new Set<Tunnel>()
     let dials = 0
     while (true) {
       let entry = entries.get(key)
       if (entry === undefined) entries.set(key, (entry = { tunnels: new Set(), dialling: undefined }))
-      const tunnel = free(entry)
+      const tunnel = free(entry, refused)
       if (tunnel !== undefined) {
         const result = yield* Effect.result(tunnel.connect(request))
         if (result._tag === "Success") return result.success
         if (!isGone(result.failure)) return yield* result.failure
-        refusals += 1
-        entry.tunnels.delete(tunnel)
-        if (refusals > MAX_REFUSALS) {
+        refused.add(tunnel)
+        if (refused.size > MAX_REFUSALS) {
           return yield* proxyError(Reason.Http2Failed({ address: request.authority, detail: result.failure.detail }))
         }
         continue
@@ -111,21 +130,7 @@ export const makePool = Effect.fnUntraced(function* (
             Reason.Http2Failed({ address: request.authority, detail: `${MAX_DIALS} new tunnels took no stream` })
           )
         }
-        const dialling = (entry.dialling = yield* Deferred.make<void, ProxyError>())
-        const owner = entry
-        // the dial outlives the connection that asked first: others wait for it
-        yield* dial(key, owner, open).pipe(
-          Effect.onExit((exit) =>
-            Effect.sync(() => {
-              owner.dialling = undefined
-              forget(key, owner)
-              Deferred.doneUnsafe(dialling, Exit.asVoid(exit))
-            })
-          ),
-          Effect.ignore,
-          Effect.forkIn(scope, { startImmediately: true })
-        )
-        yield* Deferred.await(dialling)
+        yield* Effect.flatMap(startDial(key, entry, open), Deferred.await)
       } else {
         yield* Deferred.await(entry.dialling)
       }
@@ -136,7 +141,7 @@ export const makePool = Effect.fnUntraced(function* (
 
 const isGone = (error: ProxyError | TunnelGone): error is TunnelGone => error._tag === "TunnelGone"
 
-/** Tunnels in a row that may turn a request away before it fails. */
+/** Tunnels that may turn one request away before it fails. */
 const MAX_REFUSALS = 3
 /** Tunnels that one connection may make before it gives up on a peer that closes each of them at once. */
 const MAX_DIALS = 3

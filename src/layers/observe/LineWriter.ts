@@ -57,6 +57,8 @@ export class LineBuffer {
   #waitingBytes = 0
   /** What is being written: whole lines, or the rest of them where a write took a part. */
   #chunk: Buffer | undefined
+  #chunkLines = 0
+  #closed = false
   #timer: NodeJS.Timeout | undefined
   #immediate: NodeJS.Immediate | undefined
 
@@ -66,7 +68,8 @@ export class LineBuffer {
   }
 
   write(line: string): void {
-    if (this.#waitingBytes + line.length > MAX_WAITING_BYTES) {
+    // closed: the descriptor may be another's by now
+    if (this.#closed || this.#waitingBytes + line.length > MAX_WAITING_BYTES) {
       this.#onDropped(1)
       return
     }
@@ -92,32 +95,39 @@ export class LineBuffer {
         this.#timer = setTimeout(() => this.flush(), RETRY_MS).unref()
       } else {
         // nobody will ever read it
-        this.#onDropped(this.#lines.length + 1)
-        this.#lines.length = 0
-        this.#waitingBytes = 0
-        this.#chunk = undefined
+        this.#drop()
       }
     }
   }
 
+  #drop(): void {
+    const lines = this.#lines.length + (this.#chunk === undefined ? 0 : this.#chunkLines)
+    if (lines > 0) this.#onDropped(lines)
+    this.#lines.length = 0
+    this.#waitingBytes = 0
+    this.#chunk = undefined
+  }
+
   /** The last attempt; what the reader does not take now is lost. */
   close(): void {
+    this.#closed = true
     this.flush()
     clearTimeout(this.#timer)
-    if (this.#lines.length > 0) this.#onDropped(this.#lines.length)
+    this.#drop()
   }
 
   #next(): Buffer | undefined {
     let count = 0
     let length = 0
     while (count < this.#lines.length) {
-      length += this.#lines[count]!.length
+      length += Buffer.byteLength(this.#lines[count]!)
       if (count > 0 && length > ATOMIC_BYTES) break
       count += 1
     }
     if (count === 0) return undefined
     const text = this.#lines.splice(0, count).join("")
     this.#waitingBytes -= text.length
+    this.#chunkLines = count
     return Buffer.from(text)
   }
 }

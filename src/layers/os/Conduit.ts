@@ -26,6 +26,8 @@ export interface Conduit {
   /** Reads, until the end, into `to`, telling `tally` how many bytes it was given. */
   readonly pump: (to: Conduit, tally: (bytes: number) => void) => void
   readonly write: (chunk: Buffer, taken: () => void) => boolean
+  /** More is about to be written in this turn of the loop: send it together. A hint. */
+  readonly gather: () => void
   /** More would only wait in memory: the writer should pause until bytes are taken. */
   readonly congested: () => boolean
   /** Half-close: what was written still goes out, then the peer sees the end. */

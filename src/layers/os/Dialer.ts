@@ -48,7 +48,8 @@ export class Dialer extends Context.Service<
                 () => conduit! // `make` ran: the socket exists
               )
             }),
-          dialSocket: (to, from) => dial(to, from, (options) => new Net.Socket(options))
+          // otherwise the session of a killed peer stays for ever (house.md §5)
+          dialSocket: (to, from) => dial(to, from, (options) => new Net.Socket({ ...options, allowHalfOpen: false }))
         })
       })
     )

@@ -41,6 +41,7 @@ const sink = (take: (chunk: Buffer) => void): Conduit => ({
     take(chunk)
     return true
   },
+  gather: () => {},
   congested: () => false,
   end: () => {},
   finish: () => {},

@@ -12,6 +12,7 @@ import * as Net from "node:net"
 import { ipUnsafe, kernelAddress, type SocketAddress } from "../../domain/Address.ts"
 import type { ListenerSpec } from "../../domain/shard/Message.ts"
 import { holdsTooMany, STEP_BACK_MS } from "../../domain/shard/Spread.ts"
+import { logTarget } from "../observe/Logging.ts"
 import { ShardMetrics } from "../observe/Metrics.ts"
 import { InHand } from "./InHand.ts"
 import { type LinuxCalls, Native } from "./Native.ts"
@@ -62,9 +63,18 @@ export class Listeners extends Context.Service<
           const { own, total } = metrics.sockets()
           if (holdsTooMany(own, total, shards)) stepBack()
         }
-        const onError = () => {
+        const run = Effect.runForkWith(yield* Effect.context())
+        let warnedAt = -Infinity
+        const onError = (error: Error) => {
           metrics.add("acceptErrors", 1)
           stepBack()
+          if (performance.now() - warnedAt < WARN_EVERY_MS) return
+          warnedAt = performance.now()
+          run(
+            Effect.logWarning("cannot accept for a moment; raise the limit of open descriptors if this goes on", {
+              cause: error.message
+            }).pipe(logTarget("proxy"))
+          )
         }
         return Listeners.of({
           listen: (spec, onAccept) =>
@@ -78,8 +88,13 @@ export class Listeners extends Context.Service<
                   acceptor.start({
                     onListening: () => resume(Effect.succeed(acceptor)),
                     onError: (error) => {
-                      resume(Effect.fail(new ListenError({ detail: error.message })))
-                      onError()
+                      // the process's socket is bound: what is missing is a descriptor, and it will be tried again
+                      resume(
+                        spec.fd === undefined
+                          ? Effect.fail(new ListenError({ detail: error.message }))
+                          : Effect.succeed(acceptor)
+                      )
+                      onError(error)
                     }
                   })
                 }).pipe(Effect.tap((acceptor) => Effect.sync(() => open.add(acceptor)))),
@@ -223,3 +238,4 @@ const descriptor = (handle: object): number | undefined => {
 }
 
 const BACKLOG = 4096
+const WARN_EVERY_MS = 5_000

@@ -38,6 +38,8 @@ export class StreamConduit<S extends Duplex> implements Conduit {
   pump(to: Conduit, tally: (bytes: number) => void): void {
     this.#to = to
     this.stream.on("data", (chunk: Buffer) => {
+      // a tunnel's bytes come in pieces of 16 KiB: one system call for each would cost more than everything else
+      to.gather()
       to.write(chunk, this.#onTaken)
       tally(chunk.length)
       if (to.congested()) this.stream.pause()
@@ -49,6 +51,10 @@ export class StreamConduit<S extends Duplex> implements Conduit {
       if (!error) taken()
     })
     return false
+  }
+
+  gather(): void {
+    // the tunnel gathers by itself
   }
 
   congested(): boolean {

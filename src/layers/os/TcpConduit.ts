@@ -2,7 +2,7 @@
  * A TCP socket as a conduit, with read buffers of its own: Node reads straight into them (`onread`), and a buffer is read
  * into again as soon as the kernel, or the tunnel, has taken every byte of it. Two sockets never share one.
  */
-import * as Net from "node:net"
+import type * as Net from "node:net"
 import { type Conduit, type ConduitEvents, ConduitState, goneBy } from "./Conduit.ts"
 import { giveBack, sizeFor, takeBuffer } from "./ReadBuffers.ts"
 
@@ -17,6 +17,7 @@ export class TcpConduit implements Conduit {
   /** Buffers that the other side still reads from, oldest first. */
   readonly #lent: Array<Buffer> = []
   #paused = false
+  #gathering = false
   /** One entry per write under way: whom to tell, or undefined where the caller knew at once. */
   readonly #writes: Array<(() => void) | undefined> = []
 
@@ -52,8 +53,15 @@ export class TcpConduit implements Conduit {
     return atOnce
   }
 
+  gather(): void {
+    if (this.#gathering) return
+    this.#gathering = true
+    this.socket.cork()
+    setImmediate(this.#send)
+  }
+
   congested(): boolean {
-    return this.socket.writableLength > 0
+    return this.socket.writableLength > (this.#gathering ? GATHER_BYTES : 0)
   }
 
   end(): void {
@@ -112,6 +120,11 @@ export class TcpConduit implements Conduit {
     }
   }
 
+  readonly #send = (): void => {
+    this.#gathering = false
+    this.socket.uncork()
+  }
+
   readonly #onWritten = (error?: Error | null): void => {
     const taken = this.#writes.shift()
     // after an error the buffer may still be pointed into: it is left to the garbage collector
@@ -129,6 +142,9 @@ export class TcpConduit implements Conduit {
 
 /** Those of this thread that wait for their other side: what the sweep looks at. */
 export const pausedConduits = new Set<TcpConduit>()
+
+/** What one system call takes at once. */
+const GATHER_BYTES = 256 * 1024
 
 const NOTHING = Buffer.alloc(0)
 const ignore = () => {}

@@ -73,6 +73,8 @@ const layerTasks = Layer.effectDiscard(
     const pool = yield* ShardPool
     const readiness = yield* Readiness
     const { resources } = yield* MeshFileSource
+    const context = yield* Effect.context<Settings | SharedMetrics>()
+    yield* admin.supervise("shard heartbeats", Effect.provideContext(watchHeartbeats, context))
     yield* admin.supervise(
       "certificates to shards",
       Stream.runForEach(certificates.rotations, (bundle) => Effect.sync(() => pool.pushCertificate(bundle)))
@@ -85,6 +87,27 @@ const layerTasks = Layer.effectDiscard(
     )
   })
 )
+
+/** A shard whose loop stands still serves nobody; the others do. Compared by counts, so a blocked main thread is no alarm. */
+const watchHeartbeats = Effect.gen(function* () {
+  const { ofShard } = yield* SharedMetrics
+  const { workerThreads } = yield* Settings
+  const seen = Array.from({ length: workerThreads }, () => -1)
+  while (true) {
+    yield* Effect.sleep(HEARTBEAT_EVERY)
+    for (const shard of seen.keys()) {
+      const beats = ofShard(shard, "heartbeat")
+      if (beats === seen[shard]) {
+        yield* Effect.logWarning("a shard's event loop stands still", { shard, for: HEARTBEAT_EVERY }).pipe(
+          logTarget("admin_runtime")
+        )
+      }
+      seen[shard] = beats
+    }
+  }
+})
+
+const HEARTBEAT_EVERY = "5 seconds"
 
 /** The retired block is the main thread's own to write. */
 const layerLines = (shards: number) =>

@@ -179,6 +179,7 @@ export class ShardPool extends Context.Service<
               restart: `in ${delay}ms`
             }).pipe(logTarget("shard_pool"))
             yield* Effect.sleep(delay)
+            if (draining) return
             shard.drained = false
           }
         })
