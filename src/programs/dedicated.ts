@@ -5,7 +5,7 @@ import type { ProxySettings } from "../domain/config/ProxySettings.ts"
 import type { WorkloadInfo } from "../domain/mesh/Workload.ts"
 import type { ListenerKind, ListenerSpec } from "../domain/shard/Message.ts"
 import { logTarget } from "../layers/observe/Logging.ts"
-import type { BindError} from "../layers/os/SocketFactory.ts";
+import type { BindError } from "../layers/os/SocketFactory.ts"
 import { SocketFactory } from "../layers/os/SocketFactory.ts"
 import { Readiness } from "../layers/runtime/Readiness.ts"
 import { ShardPool } from "../layers/runtime/ShardPool.ts"

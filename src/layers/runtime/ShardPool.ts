@@ -4,7 +4,6 @@
  */
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FiberSet from "effect/FiberSet"
@@ -26,13 +25,8 @@ import { Certificates } from "../identity/Certificates.ts"
 import { logTarget } from "../observe/Logging.ts"
 import { SharedMetrics } from "../observe/Metrics.ts"
 import { Native } from "../os/Native.ts"
+import { ServeError, Shard, type ShardEvent } from "./Shard.ts"
 import { Settings, type ShardStart } from "./ShardContext.ts"
-
-export class ServeError extends Data.TaggedError("ServeError")<{ readonly detail: string }> {
-  override get message() {
-    return this.detail
-  }
-}
 
 class ShardDied extends Data.TaggedError("ShardDied")<{ readonly detail: string }> {}
 
@@ -71,7 +65,7 @@ export class ShardPool extends Context.Service<
         let draining = false
 
         const broadcast = (message: ToShard) => {
-          for (const shard of pool) shard.worker?.postMessage(message)
+          for (const shard of pool) shard.tell(message)
         }
         const pushCertificate = (bundle: CertificateBundle) => {
           certificates.set(bundle.identity, bundle)
@@ -95,8 +89,7 @@ export class ShardPool extends Context.Service<
               return shard.settle("serving")
             case "NeedCertificate": {
               const known = certificates.get(message.identity)
-              if (known !== undefined)
-                shard.worker?.postMessage({ _tag: "Certificate", bundle: known } satisfies ToShard)
+              if (known !== undefined) shard.tell({ _tag: "Certificate", bundle: known })
               else run(fetchCertificate(message.identity))
               return
             }
@@ -125,10 +118,9 @@ export class ShardPool extends Context.Service<
                 resourceLimits: heapLimit(shards)
               })
               shard.worker = worker
-              if (mesh !== undefined) worker.postMessage(mesh)
-              for (const bundle of certificates.values())
-                worker.postMessage({ _tag: "Certificate", bundle } satisfies ToShard)
-              for (const set of sets) worker.postMessage({ _tag: "Serve", set } satisfies ToShard)
+              if (mesh !== undefined) shard.tell(mesh)
+              for (const bundle of certificates.values()) shard.tell({ _tag: "Certificate", bundle })
+              for (const set of sets) shard.tell({ _tag: "Serve", set })
               return worker
             }),
             (worker) =>
@@ -219,39 +211,6 @@ export class ShardPool extends Context.Service<
         })
       })
     )
-}
-
-type ShardEvent = "applied" | "serving" | "drained"
-
-/** What the main thread knows of one shard, over all its lives. */
-class Shard {
-  worker: Worker | undefined
-  applied = 0
-  drained = false
-  readonly serving = new Map<number, Exit.Exit<ReadonlyArray<ListenerSpec>, ServeError>>()
-  readonly #waiting: Array<{ readonly event: ShardEvent; readonly look: () => void }> = []
-
-  settle(event: ShardEvent): void {
-    for (const waiter of this.#waiting.filter((each) => each.event === event)) waiter.look()
-  }
-
-  /** Done as soon as `ask` answers; it is asked now and after each such event. */
-  waitFor<A>(event: ShardEvent, ask: () => A | undefined): Effect.Effect<A> {
-    return Effect.suspend(() => {
-      const answer = Deferred.makeUnsafe<A>()
-      const look = () => {
-        const given = ask()
-        if (given !== undefined) Deferred.doneUnsafe(answer, Exit.succeed(given))
-      }
-      const waiter = { event, look }
-      this.#waiting.push(waiter)
-      look()
-      return Effect.ensuring(
-        Deferred.await(answer),
-        Effect.sync(() => void this.#waiting.splice(this.#waiting.indexOf(waiter), 1))
-      )
-    })
-  }
 }
 
 /** A shard may use its part of what there is; past that it alone dies. V8 wants no more than 4 GiB. MiB. */
