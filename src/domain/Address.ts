@@ -2,10 +2,10 @@
  * Addresses as values. An `Ip` is the canonical text of an address (RFC 5952; IPv4-mapped IPv6 becomes IPv4), so two
  * spellings of one address are one map key. Parsing is `effect/net`'s.
  */
+import * as Data from "effect/Data"
 import type * as Brand from "effect/Brand"
 import * as NetAddress from "effect/net/NetAddress"
 import * as Result from "effect/Result"
-import * as Schema from "effect/Schema"
 
 /** Canonical text of an IP address. Made only by `parseIp`. */
 export type Ip = Brand.Branded<string, "Ip">
@@ -17,10 +17,10 @@ export interface SocketAddress {
 }
 
 /** What was given is not an address; `expected` says what would have been. */
-export class AddressError extends Schema.TaggedError<AddressError>()("AddressError", {
-  given: Schema.String,
-  expected: Schema.String
-}) {
+export class AddressError extends Data.TaggedError("AddressError")<{
+  readonly given: string
+  readonly expected: string
+}> {
   override get message() {
     return `${JSON.stringify(this.given)} is not ${this.expected}`
   }

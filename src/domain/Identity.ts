@@ -1,7 +1,7 @@
 /** SPIFFE identities of Kubernetes workloads: `spiffe://<trust domain>/ns/<namespace>/sa/<service account>`. */
+import * as Data from "effect/Data"
 import type * as Brand from "effect/Brand"
 import * as Result from "effect/Result"
-import * as Schema from "effect/Schema"
 
 /** The URI text of an identity, the form in which it is compared and used as a key. */
 export type Spiffe = Brand.Branded<string, "Spiffe">
@@ -12,7 +12,7 @@ export interface Identity {
   readonly serviceAccount: string
 }
 
-export class IdentityError extends Schema.TaggedError<IdentityError>()("IdentityError", { given: Schema.String }) {
+export class IdentityError extends Data.TaggedError("IdentityError")<{ readonly given: string }> {
   override get message() {
     return `${JSON.stringify(this.given)} is not a SPIFFE id of the form spiffe://<trust domain>/ns/<namespace>/sa/<service account>`
   }

@@ -5,15 +5,15 @@
  * Node joins names by `, ` and writes a value that holds a comma, quote or control character as a JSON string without
  * commas (since CVE-2021-44532), so a separator can never come out of a value. Text that breaks this rule has no names.
  */
+import * as Data from "effect/Data"
 import * as Result from "effect/Result"
-import * as Schema from "effect/Schema"
 import { formatIdentity, type Identity, parseIdentity, type Spiffe } from "../Identity.ts"
 
 /** The peer's certificate is valid, and not for whom we wanted. */
-export class SpiffeMismatch extends Schema.TaggedError<SpiffeMismatch>()("SpiffeMismatch", {
-  expected: Schema.String,
-  presented: Schema.Array(Schema.String)
-}) {
+export class SpiffeMismatch extends Data.TaggedError("SpiffeMismatch")<{
+  readonly expected: string
+  readonly presented: ReadonlyArray<string>
+}> {
   override get message() {
     const presented = this.presented.map((uri) => JSON.stringify(uri)).join(", ") || "no URI at all"
     return `expected ${this.expected}, but the peer's certificate presents ${presented}`

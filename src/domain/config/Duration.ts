@@ -2,10 +2,10 @@
  * Durations as ztunnel reads them (reference ops §2.1): terms `<n><unit>` that are either all added (`1m+30`, `1m30s`)
  * or all multiplied in seconds (`1m*10`, ten minutes). A term without a unit is seconds.
  */
+import * as Data from "effect/Data"
 import * as Result from "effect/Result"
-import * as Schema from "effect/Schema"
 
-export class DurationError extends Schema.TaggedError<DurationError>()("DurationError", { given: Schema.String }) {
+export class DurationError extends Data.TaggedError("DurationError")<{ readonly given: string }> {
   override get message() {
     return "not a duration: write 10s, 500ms, 5m, 1h30m, 1m+30 or 1m*10; units are y, mon, w, d, h, m, s, ms, us and ns"
   }

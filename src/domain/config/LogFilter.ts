@@ -3,8 +3,8 @@
  * a prefix of the line's target, the longest that fits decides; what no target fits has the bare level, `info` if none
  * is given.
  */
+import * as Data from "effect/Data"
 import * as Result from "effect/Result"
-import * as Schema from "effect/Schema"
 
 export type LogLevel = "error" | "warn" | "info" | "debug" | "trace"
 
@@ -14,7 +14,7 @@ export interface LogFilter {
   readonly targets: ReadonlyArray<{ readonly target: string; readonly level: LogLevel | "off" }>
 }
 
-export class LogFilterError extends Schema.TaggedError<LogFilterError>()("LogFilterError", { clause: Schema.String }) {
+export class LogFilterError extends Data.TaggedError("LogFilterError")<{ readonly clause: string }> {
   override get message() {
     return `${JSON.stringify(this.clause)} is neither a level (off, error, warn, info, debug, trace) nor target=level, such as access=debug`
   }

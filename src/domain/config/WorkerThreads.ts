@@ -2,8 +2,8 @@
  * How many shards there are (reference ops §1.3). `ZTUNNEL_WORKER_THREADS` wins over the proxy config's `concurrency`,
  * which wins over what the CPU limit and request of the container make sensible.
  */
+import * as Data from "effect/Data"
 import * as Result from "effect/Result"
-import * as Schema from "effect/Schema"
 import { ConfigErrors, type ConfigIssue } from "./ConfigErrors.ts"
 
 /** The texts as in the environment; `undefined` where not set. */
@@ -14,7 +14,7 @@ export interface WorkerThreadInputs {
   readonly ZTUNNEL_RESOURCE_CPU_REQUEST?: string | undefined
 }
 
-export class QuantityError extends Schema.TaggedError<QuantityError>()("QuantityError", { given: Schema.String }) {
+export class QuantityError extends Data.TaggedError("QuantityError")<{ readonly given: string }> {
   override get message() {
     return "must be a positive CPU quantity: whole CPUs, a decimal fraction or thousandths, such as 2, 1.5 or 500m"
   }

@@ -3,8 +3,8 @@
  * than a URI authority: a port is required, and there is no user, zone, path or space. The two grammars do not overlap: a
  * hostname whose last label is a number is not one (RFC 1123 §2.1), so that no spelling of an address passes as a name.
  */
+import * as Data from "effect/Data"
 import * as Result from "effect/Result"
-import * as Schema from "effect/Schema"
 import { formatSocketAddress, parseSocketAddress, type SocketAddress } from "../Address.ts"
 
 /** Port 1 to 65535. The host is as given: case and a final dot are kept, for the mesh looks names up as they are. */
@@ -12,7 +12,7 @@ export type Authority =
   | { readonly _tag: "Address"; readonly address: SocketAddress }
   | { readonly _tag: "Hostname"; readonly host: string; readonly port: number }
 
-export class AuthorityError extends Schema.TaggedError<AuthorityError>()("AuthorityError", { given: Schema.String }) {
+export class AuthorityError extends Data.TaggedError("AuthorityError")<{ readonly given: string }> {
   override get message() {
     return `${JSON.stringify(this.given)} is not an authority: expected host:port, 10.0.0.1:80 or [::1]:80, with a port from 1 to 65535`
   }
