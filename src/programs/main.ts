@@ -6,8 +6,7 @@ import * as Cause from "effect/Cause"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import Package from "../../package.json" with { type: "json" }
-import { VERSION } from "./version.ts"
+import { RELEASE, VERSION } from "./version.ts"
 
 /** ztunnel ignores whatever follows `proxy`; Istio's chart says `proxy ztunnel`. */
 const ignored = Argument.String("args").pipe(
@@ -61,7 +60,7 @@ const weft = Command.make("weft", {}, () => runProxy).pipe(
 const argv = (given: ReadonlyArray<string>): ReadonlyArray<string> =>
   given[0] === "help" ? [...given.slice(1), "--help"] : given
 
-const main = Command.runWith(weft, { version: Package.version })(argv(process.argv.slice(2))).pipe(
+const main = Command.runWith(weft, { version: RELEASE })(argv(process.argv.slice(2))).pipe(
   Effect.provide(NodeServices.layer)
 )
 

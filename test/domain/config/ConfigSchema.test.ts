@@ -38,7 +38,14 @@ describe("configure", () => {
         ipv6: true,
         bindAddress: "::",
         socks5BindAddress: "127.0.0.1",
-        ports: { outbound: 15001, inbound: 15008, inboundPlaintext: 15006, socks5: 15080, readiness: 15021 },
+        ports: {
+          outbound: 15001,
+          inbound: 15008,
+          inboundPlaintext: 15006,
+          socks5: 15080,
+          readiness: 15021,
+          demoEcho: 8080
+        },
         packetMark: undefined,
         keepalive: { enabled: true, timeMs: 180_000, intervalMs: 180_000, retries: 9, userTimeout: false },
         http2: { streamWindow: 4_194_304, connectionWindow: 16_777_216, frameSize: 1_048_576 },
