@@ -13,8 +13,7 @@ import type { ConnectionRecord, Outcome, Reporter } from "../domain/connection/C
 import { type ProxyError, proxyError, Reason, responseFlag } from "../domain/connection/ProxyError.ts"
 import { AccessLog } from "../layers/observe/Logging.ts"
 import { ShardMetrics } from "../layers/observe/Metrics.ts"
-import type { Conduit } from "../layers/os/Conduit.ts"
-import { relay } from "../layers/os/Relay.ts"
+import { type Conduits, relay, type RelayEnd, type Tally } from "../layers/os/Relay.ts"
 import { Connections } from "../layers/runtime/Connections.ts"
 
 /** A record with nothing known but where the connection came from. */
@@ -41,64 +40,55 @@ export const newRecord = (
   reset: false
 })
 
-export interface Carried {
-  readonly downstream: Conduit
-  readonly upstream: Conduit
-  /** Behind the SOCKS5 request, if anything was. */
-  readonly early?: Buffer | undefined
-}
-
 /**
  * From "opened" to "closed", each counted and logged exactly once. `reach` brings the two conduits; it and the relay
  * race against the reasons to cut the connection.
  */
 export const carry = Effect.fnUntraced(function* <R>(
   record: ConnectionRecord,
-  reach: Effect.Effect<Carried, ProxyError, R>
-): Effect.fn.Return<void, ProxyError, Connections | ShardMetrics | AccessLog | Exclude<R, Scope.Scope>> {
+  reach: Effect.Effect<Conduits, ProxyError, R>
+): Effect.fn.Return<void, ProxyError, Connections | ShardMetrics | AccessLog | Scope.Scope | R> {
   const connections = yield* Connections
   const metrics = yield* ShardMetrics
   const access = yield* AccessLog
   metrics.add("connectionsOpened", 1)
   metrics.add("connectionsOpen", 1)
   if (access.enabled("debug")) access.write(openedLine(record))
-  yield* Effect.flatMap(connections.register(record), (cut) =>
-    Effect.raceFirst(
-      Effect.flatMap(reach, (carried) =>
-        Effect.map(
-          relay({
-            ...carried,
-            onReceived: (bytes) => {
-              record.received += bytes
-              metrics.add("bytesReceived", bytes)
-            },
-            onSent: (bytes) => {
-              record.sent += bytes
-              metrics.add("bytesSent", bytes)
-            }
-          }),
-          (end) => {
-            record.reset = end === "reset"
-          }
-        )
-      ),
-      cut
-    )
-  ).pipe(
-    Effect.scoped,
-    Effect.onExit((exit) =>
-      Effect.map(Clock.currentTimeMillis, (now) => {
-        const outcome = outcomeOf(exit)
-        metrics.add("connectionsOpen", -1)
-        metrics.add("connectionsClosed", 1)
-        if (outcome._tag === "Failed" && responseFlag(outcome.reason) !== "-") metrics.add("connectionsFailed", 1)
-        access.write(completeLine(record, outcome, now))
-      })
-    )
+  const cut = yield* connections.register(record)
+  const carried = Effect.flatMap(reach, (conduits) => relay(conduits, tallyOf(record, metrics)))
+  yield* Effect.onExit(Effect.raceFirst(carried, cut), (exit) =>
+    Effect.map(Clock.currentTimeMillis, (now) => account(record, exit, now, metrics, access))
   )
 })
 
-const outcomeOf = (exit: Exit.Exit<void, ProxyError>): Outcome => {
+/** Bytes are counted where they pass: in the record, and for all to see. */
+const tallyOf = (record: ConnectionRecord, metrics: ShardMetrics["Service"]): Tally => ({
+  received: (bytes) => {
+    record.received += bytes
+    metrics.add("bytesReceived", bytes)
+  },
+  sent: (bytes) => {
+    record.sent += bytes
+    metrics.add("bytesSent", bytes)
+  }
+})
+
+const account = (
+  record: ConnectionRecord,
+  exit: Exit.Exit<RelayEnd, ProxyError>,
+  now: number,
+  metrics: ShardMetrics["Service"],
+  access: AccessLog["Service"]
+): void => {
+  const outcome = outcomeOf(exit)
+  record.reset = Exit.isSuccess(exit) && exit.value === "reset"
+  metrics.add("connectionsOpen", -1)
+  metrics.add("connectionsClosed", 1)
+  if (outcome._tag === "Failed" && responseFlag(outcome.reason) !== "-") metrics.add("connectionsFailed", 1)
+  access.write(completeLine(record, outcome, now))
+}
+
+const outcomeOf = (exit: Exit.Exit<RelayEnd, ProxyError>): Outcome => {
   if (Exit.isSuccess(exit)) return { _tag: "Complete" }
   const failure = exit.cause.reasons.find(Cause.isFailReason)
   if (failure !== undefined) return { _tag: "Failed", reason: failure.error.reason }
@@ -113,14 +103,6 @@ export const denied = (
   destination: SocketAddress | undefined,
   error: ProxyError
 ): void => access.write(deniedLine(reporter, source, destination, error.reason))
-
-/**
- * The edge of a connection's fiber: its errors have been accounted for; a defect is a bug of ours, and is logged.
- */
-export const atEdge = <R>(connection: Effect.Effect<void, ProxyError, R>): Effect.Effect<void, never, R> =>
-  Effect.catchCause(connection, (cause) =>
-    cause.reasons.some(Cause.isDieReason) ? Effect.logError("a connection's fiber died", cause) : Effect.void
-  )
 
 export const unknownWorkload = ({
   name,

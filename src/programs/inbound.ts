@@ -11,6 +11,7 @@ import { parseForwardedHost } from "../domain/wire/Forwarded.ts"
 import type { IncomingStream, TunnelEnds } from "../layers/hbone/HboneServer.ts"
 import { MeshReplica } from "../layers/mesh/MeshReplica.ts"
 import { AccessLog } from "../layers/observe/Logging.ts"
+import { ShardMetrics } from "../layers/observe/Metrics.ts"
 import { Dialer } from "../layers/os/Dialer.ts"
 import { Settings } from "../layers/runtime/ShardContext.ts"
 import { carry, denied, newRecord, unknownWorkload } from "./connection.ts"
@@ -19,11 +20,18 @@ export const inbound = Effect.fnUntraced(function* (set: ProxySet, stream: Incom
   const { network, responseBaggage } = yield* Settings
   const access = yield* AccessLog
   const dialer = yield* Dialer
+  const metrics = yield* ShardMetrics
   const mesh = (yield* MeshReplica).current()
   const record = newRecord("destination", ends.peer, ends.local, yield* Clock.currentTimeMillis)
   const refuse = (error: ProxyError) => Effect.sync(() => stream.refuse(httpStatus(error.reason)))
   // the stream is ours from here on: it never outlives this fiber
-  yield* Effect.addFinalizer(() => Effect.sync(() => stream.cut()))
+  metrics.add("streamsOpen", 1)
+  yield* Effect.addFinalizer(() =>
+    Effect.sync(() => {
+      stream.cut()
+      metrics.add("streamsOpen", -1)
+    })
+  )
 
   const decided = Effect.gen(function* () {
     if (stream.method !== "CONNECT") return yield* proxyError(Reason.NonConnectMethod({ method: stream.method }))

@@ -23,7 +23,7 @@ import { TcpConduit } from "../layers/os/TcpConduit.ts"
 import { Connections } from "../layers/runtime/Connections.ts"
 import { Settings } from "../layers/runtime/ShardContext.ts"
 import { ReadinessServer } from "../layers/serve/ReadinessServer.ts"
-import { atEdge, denied, unknownWorkload } from "./connection.ts"
+import { denied, unknownWorkload } from "./connection.ts"
 import { inbound } from "./inbound.ts"
 import { outbound } from "./outbound.ts"
 import { passthrough } from "./passthrough.ts"
@@ -53,7 +53,6 @@ export interface ServedSet {
  * shard bound itself are answered with the address they got.
  */
 export const serve = Effect.fnUntraced(function* (set: ProxySet, accepting: Scope.Scope) {
-  const context = yield* Effect.context<DataPath>()
   const connections = yield* Connections
   const listeners = yield* Listeners
   const metrics = yield* ShardMetrics
@@ -66,8 +65,7 @@ export const serve = Effect.fnUntraced(function* (set: ProxySet, accepting: Scop
     onOpened: () => metrics.add("tunnelsOpened", 1),
     onClosed: () => metrics.add("tunnelsClosed", 1)
   })
-  const run = (connection: Effect.Effect<void, ProxyError, DataPath | Scope.Scope>) =>
-    connections.run(Effect.provideContext(atEdge(Effect.scoped(connection)), context))
+  const run = yield* connections.runner<DataPath>()
 
   /** Counts the socket for as long as it is open, and gives it its options. */
   const tracked = (socket: Net.Socket): Net.Socket => {
@@ -117,11 +115,10 @@ export const serve = Effect.fnUntraced(function* (set: ProxySet, accepting: Scop
 
 /** The HBONE server of each identity that the set's workload has had, made at its first tunnel. */
 const makeTunnels = Effect.fnUntraced(function* (set: ProxySet) {
-  const context = yield* Effect.context<DataPath>()
   const scope = yield* Effect.scope
   const access = yield* AccessLog
   const certificates = yield* CertificateReplica
-  const connections = yield* Connections
+  const run = yield* (yield* Connections).runner<DataPath>()
   const mesh = yield* MeshReplica
   const metrics = yield* ShardMetrics
   const settings = yield* Settings
@@ -147,17 +144,7 @@ const makeTunnels = Effect.fnUntraced(function* (set: ProxySet) {
           onSuccess: (principal) => ({ principal }),
           onFailure: ({ message }) => ({ refused: message })
         }),
-      onStream: (stream, ends) => {
-        metrics.add("streamsOpen", 1)
-        connections.run(
-          inbound(set, stream, ends).pipe(
-            Effect.scoped,
-            atEdge,
-            Effect.ensuring(Effect.sync(() => metrics.add("streamsOpen", -1))),
-            Effect.provideContext(context)
-          )
-        )
-      },
+      onStream: (stream, ends) => run(inbound(set, stream, ends)),
       onRefused: (peer, local, detail) =>
         refused(peer, local, proxyError(Reason.TlsFailed({ address: peer === undefined ? "-" : peer.ip, detail }))),
       onOpened: () => metrics.add("tunnelsOpened", 1),

@@ -64,13 +64,13 @@ const main = Command.runWith(weft, { version: RELEASE })(argv(process.argv.slice
   Effect.provide(NodeServices.layer)
 )
 
+/** The command line says itself what is wrong with it. */
+const isShown = (error: unknown): boolean =>
+  typeof error === "object" && error !== null && "_tag" in error && error._tag === "ShowHelp"
+
 Effect.runFork(main).addObserver((exit) => {
   if (Exit.isSuccess(exit)) process.exit(0)
   const error = Cause.squash(exit.cause)
   if (!isShown(error)) process.stderr.write(`Error: ${error instanceof Error ? error.message : String(error)}\n`)
   process.exit(1)
 })
-
-/** The command line says itself what is wrong with it. */
-const isShown = (error: unknown): boolean =>
-  typeof error === "object" && error !== null && "_tag" in error && error._tag === "ShowHelp"

@@ -29,41 +29,45 @@ export interface OutboundConnection {
   readonly source: SocketAddress
   /** Where the application wanted to go. */
   readonly target: SocketAddress
-  readonly early?: Buffer | undefined
-  /** Told once the upstream is there, before any byte is moved. */
-  readonly onReached?: () => void
+  readonly early?: Buffer
+  /** Told once, before any byte is moved, that the upstream is there, or why it will never be. */
+  readonly onOutcome?: (failed: Reason | undefined) => void
 }
 
-export const outbound = Effect.fnUntraced(function* (
-  set: ProxySet,
-  pool: HbonePool,
-  { downstream, early, onReached, source, target }: OutboundConnection
-) {
-  const { network } = yield* Settings
-  const access = yield* AccessLog
+export const outbound = Effect.fnUntraced(function* (set: ProxySet, pool: HbonePool, connection: OutboundConnection) {
+  const { downstream, early, onOutcome, source, target } = connection
   const record = newRecord("source", source, target, yield* Clock.currentTimeMillis)
-  const mesh = (yield* MeshReplica).current()
-  const workload = mesh.localWorkload(set.workload)
-  const decided = Effect.gen(function* () {
-    if (isSelfCall(target, set.illegalPorts, { loopbackOnly: true })) return yield* proxyError(Reason.SelfCall())
-    if (workload === undefined) return yield* unknownWorkload(set.workload)
-    const random = yield* Random.next
-    const upstream = yield* Effect.fromResult(
-      resolve(mesh, { source: workload, target, network, hbonePort: set.hbonePort, random })
-    )
-    return { workload, upstream }
-  })
-  const decision = yield* Effect.tapError(decided, (error) =>
-    Effect.sync(() => denied(access, "source", source, target, error))
-  )
-  note(record, decision.workload, decision.upstream)
-  yield* carry(
-    record,
-    Effect.map(reach(set, pool, record, decision.workload, decision.upstream), (upstream) => {
-      onReached?.()
-      return { downstream, upstream, early }
+  const { upstream, workload } = yield* Effect.tapError(decide(set, target), (error) =>
+    Effect.map(AccessLog, (access) => {
+      denied(access, "source", source, target, error)
+      onOutcome?.(error.reason)
     })
   )
+  note(record, workload, upstream)
+  yield* carry(
+    record,
+    Effect.mapBoth(reach(set, pool, record, workload, upstream), {
+      onSuccess: (reached) => {
+        onOutcome?.(undefined)
+        return { downstream, upstream: reached, early }
+      },
+      onFailure: (error) => {
+        onOutcome?.(error.reason)
+        return error
+      }
+    })
+  )
+})
+
+const decide = Effect.fnUntraced(function* (set: ProxySet, target: SocketAddress) {
+  const { network } = yield* Settings
+  const mesh = (yield* MeshReplica).current()
+  const workload = mesh.localWorkload(set.workload)
+  if (isSelfCall(target, set.illegalPorts, { loopbackOnly: true })) return yield* proxyError(Reason.SelfCall())
+  if (workload === undefined) return yield* unknownWorkload(set.workload)
+  const random = yield* Random.next
+  const request = { source: workload, target, network, hbonePort: set.hbonePort, random }
+  return { workload, upstream: yield* Effect.fromResult(resolve(mesh, request)) }
 })
 
 /** What the decision says about the connection. */

@@ -16,7 +16,6 @@ import {
   SOCKS5_MAX_BYTES,
   SOCKS5_REPLY,
   socks5Reply,
-  type Socks5ReplyCode,
   type Socks5Step
 } from "../domain/wire/Socks5.ts"
 import type { HbonePool } from "../layers/hbone/HbonePool.ts"
@@ -34,11 +33,29 @@ export const socks5 = Effect.fnUntraced(function* (
   downstream: TcpConduit,
   source: SocketAddress
 ) {
-  const { handshakeTimeoutMs } = yield* Settings
-  const access = yield* AccessLog
-  const reply = (code: Socks5ReplyCode) => downstream.write(Buffer.from(socks5Reply(code)), ignore)
+  const { early, target } = yield* Effect.tapError(ask(set, downstream, source), (error) =>
+    Effect.map(AccessLog, (access) => {
+      denied(access, "source", source, undefined, error)
+      // what was answered still goes out
+      downstream.finish()
+    })
+  )
+  yield* outbound(set, pool, {
+    downstream,
+    source,
+    target,
+    early,
+    onOutcome: (failed) => {
+      reply(downstream, replyTo(failed))
+      if (failed !== undefined) downstream.finish()
+    }
+  })
+})
 
-  const asked = Effect.gen(function* () {
+/** The handshake, up to the reply to the request. */
+const ask = Effect.fnUntraced(function* (set: ProxySet, downstream: TcpConduit, source: SocketAddress) {
+  const { handshakeTimeoutMs } = yield* Settings
+  const request = yield* Effect.gen(function* () {
     const greeting = yield* read(downstream, parseSocks5Greeting, Buffer.alloc(0))
     downstream.write(Buffer.from(greeting.value), ignore)
     return yield* read(downstream, parseSocks5Request, greeting.rest)
@@ -48,40 +65,19 @@ export const socks5 = Effect.fnUntraced(function* (
       orElse: () => Effect.fail(failed(`no complete request within ${handshakeTimeoutMs} ms`))
     })
   )
-  const located = Effect.gen(function* () {
-    const request = yield* asked
-    const target = yield* Effect.tapError(locate(set, source, request.value), () =>
-      Effect.sync(() => reply(SOCKS5_REPLY.hostUnreachable))
-    )
-    return { target, early: request.rest }
-  })
-  const { early, target } = yield* Effect.tapError(located, (error) =>
-    Effect.sync(() => {
-      denied(access, "source", source, undefined, error)
-      // what was answered still goes out
-      downstream.finish()
-    })
+  const target = yield* Effect.tapError(locate(set, source, request.value), () =>
+    Effect.sync(() => reply(downstream, "hostUnreachable"))
   )
-  let reached = false
-  yield* outbound(set, pool, {
-    downstream,
-    source,
-    target,
-    early,
-    onReached: () => {
-      reached = true
-      reply(SOCKS5_REPLY.succeeded)
-    }
-  }).pipe(
-    Effect.tapError(({ reason }) =>
-      Effect.sync(() => {
-        if (reached) return
-        reply(reason._tag === "ConnectFailed" ? SOCKS5_REPLY.connectionRefused : SOCKS5_REPLY.generalFailure)
-        downstream.finish()
-      })
-    )
-  )
+  return { target, early: request.rest }
 })
+
+const reply = (downstream: TcpConduit, code: keyof typeof SOCKS5_REPLY) =>
+  downstream.write(Buffer.from(socks5Reply(SOCKS5_REPLY[code])), ignore)
+
+const replyTo = (failed: Reason | undefined): keyof typeof SOCKS5_REPLY => {
+  if (failed === undefined) return "succeeded"
+  return failed._tag === "ConnectFailed" ? "connectionRefused" : "generalFailure"
+}
 
 /** Mesh names first, then the system's resolver; of the family the client itself uses, if there is one. */
 const locate = Effect.fnUntraced(function* (

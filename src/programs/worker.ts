@@ -39,6 +39,7 @@ const shard = Effect.gen(function* () {
   const drain = (deadlineMs: number) =>
     Effect.gen(function* () {
       yield* Scope.close(accepting, Exit.void)
+      link.send({ _tag: "Stopped" })
       for (const { goAway } of served) goAway()
       yield* connections.drain(deadlineMs)
       writer.flush()
@@ -63,7 +64,8 @@ const shard = Effect.gen(function* () {
         yield* start(message.set)
         break
       case "Drain":
-        yield* drain(message.deadlineMs)
+        // beside the loop: what is under way may still need a certificate
+        yield* Effect.forkScoped(drain(message.deadlineMs), { startImmediately: true })
         break
     }
   }

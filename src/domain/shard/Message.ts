@@ -58,4 +58,5 @@ export type FromShard =
   | { readonly _tag: "Serving"; readonly set: number; readonly listeners: ReadonlyArray<ListenerSpec> }
   | { readonly _tag: "ServeFailed"; readonly set: number; readonly detail: string }
   | { readonly _tag: "NeedCertificate"; readonly identity: Spiffe }
+  | { readonly _tag: "Stopped" }
   | { readonly _tag: "Drained" }

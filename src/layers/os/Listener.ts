@@ -215,7 +215,13 @@ class Acceptor {
       fd,
       originalDestination: () =>
         (linux === undefined || fd === undefined ? undefined : linux.originalDestination(fd)) ?? local,
-      socket: (options) => new Net.Socket({ ...options, handle } as Net.SocketConstructorOpts) // `handle` is not in the types
+      // a socket with `onread` would read at once, and lose what comes before anyone pumps it: that one starts paused
+      socket: (options) =>
+        new Net.Socket({
+          ...options,
+          handle,
+          pauseOnCreate: options.onread !== undefined
+        } as Net.SocketConstructorOpts) // neither `handle` nor `pauseOnCreate` is in the types
     })
   }
 }

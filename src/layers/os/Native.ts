@@ -49,6 +49,8 @@ export interface LinuxCalls {
   readonly originalDestination: (fd: number) => SocketAddress | undefined
   readonly duplicate: (fd: number) => number
   readonly close: (fd: number) => void
+  /** Whoever connects from now on is refused; the descriptor, and every duplicate, stays to be closed. */
+  readonly stopListening: (fd: number) => void
   readonly setKeepalive: (fd: number, keepalive: Keepalive) => void
   /** The TCP state of RFC 9293 as Linux numbers it: 1 established, 7 closed. */
   readonly tcpState: (fd: number) => number
@@ -90,6 +92,7 @@ export const linuxCalls = async (): Promise<LinuxCalls> => {
   const getsockname = call("getsockname", "int getsockname(int, _Out_ uint8_t*, _Inout_ uint32_t*)")
   const fcntl = call("fcntl", "int fcntl(int, int, int)")
   const close = call("close", "int close(int)")
+  const shutdown = call("shutdown", "int shutdown(int, int)")
   const getrlimit = call("getrlimit", "int getrlimit(int, _Out_ uint64_t*)")
   const setrlimit = call("setrlimit", "int setrlimit(int, const uint64_t*)")
 
@@ -144,6 +147,7 @@ export const linuxCalls = async (): Promise<LinuxCalls> => {
     originalDestination: (fd) => redirected(fd, IPPROTO_IP) ?? redirected(fd, IPPROTO_IPV6),
     duplicate: (fd) => fcntl(fd, F_DUPFD_CLOEXEC, 3),
     close: (fd) => void close(fd),
+    stopListening: (fd) => void shutdown(fd, SHUT_RDWR),
     setKeepalive: (fd, { intervalMs, retries, timeMs, userTimeout }) => {
       setInt(fd, SOL_SOCKET, SO_KEEPALIVE, 1)
       setInt(fd, IPPROTO_TCP, TCP_KEEPIDLE, Math.ceil(timeMs / 1000))
@@ -232,3 +236,4 @@ const F_SETFL = 4
 const F_DUPFD_CLOEXEC = 1030
 const O_NONBLOCK = 0x800
 const RLIMIT_NOFILE = 7
+const SHUT_RDWR = 2

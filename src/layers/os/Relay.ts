@@ -7,25 +7,25 @@ import * as Effect from "effect/Effect"
 import { type ProxyError, proxyError, Reason } from "../../domain/connection/ProxyError.ts"
 import type { Conduit, Gone } from "./Conduit.ts"
 
-export interface RelayOptions {
+export interface Conduits {
   readonly downstream: Conduit
   readonly upstream: Conduit
   /** What the downstream peer sent before its time (behind a SOCKS5 request). */
   readonly early?: Buffer | undefined
+}
+
+export interface Tally {
   /** Bytes that the downstream peer sent and the upstream was given. */
-  readonly onReceived: (bytes: number) => void
-  readonly onSent: (bytes: number) => void
+  readonly received: (bytes: number) => void
+  readonly sent: (bytes: number) => void
 }
 
 export type RelayEnd = "ended" | "reset"
 
-export const relay = ({
-  downstream,
-  early,
-  onReceived,
-  onSent,
-  upstream
-}: RelayOptions): Effect.Effect<RelayEnd, ProxyError> =>
+export const relay = (
+  { downstream, early, upstream }: Conduits,
+  { received, sent }: Tally
+): Effect.Effect<RelayEnd, ProxyError> =>
   Effect.callback<RelayEnd, ProxyError>((resume) => {
     const ends = { downstream: false, upstream: false }
     let open = 2
@@ -51,10 +51,10 @@ export const relay = ({
     watch("upstream", upstream, downstream, (detail) => Reason.ReceiveFailed({ detail }))
     if (early !== undefined && early.length > 0) {
       upstream.write(early, () => {})
-      onReceived(early.length)
+      received(early.length)
     }
-    downstream.pump(upstream, onReceived)
-    upstream.pump(downstream, onSent)
+    downstream.pump(upstream, received)
+    upstream.pump(downstream, sent)
     return Effect.sync(() => {
       downstream.reset()
       upstream.reset()

@@ -2,6 +2,7 @@
  * The live connections of one shard: one fiber each, in one set, and one entry each in the registry, with the means to cut
  * it for a reason. What the set holds is what the shard has: when it is empty, nothing is left.
  */
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -15,8 +16,15 @@ import { type ProxyError, proxyError, Reason } from "../../domain/connection/Pro
 export class Connections extends Context.Service<
   Connections,
   {
-    /** Runs one connection in a fiber of its own, starting now. */
-    readonly run: (connection: Effect.Effect<void>) => void
+    /**
+     * A function that runs connections, each in a fiber and a scope of its own, starting now. Their errors have been
+     * accounted for; a defect is a bug of ours, and is logged.
+     */
+    readonly runner: <R>() => Effect.Effect<
+      (connection: Effect.Effect<void, ProxyError, R | Scope.Scope>) => void,
+      never,
+      Exclude<R, Scope.Scope>
+    >
     /** Registers until the scope closes; the answer fails when the connection is to be cut. */
     readonly register: (record: ConnectionRecord) => Effect.Effect<Effect.Effect<never, ProxyError>, never, Scope.Scope>
     readonly live: () => Iterable<ConnectionRecord>
@@ -27,8 +35,13 @@ export class Connections extends Context.Service<
   static readonly layer = Layer.effect(
     this,
     Effect.gen(function* () {
-      const fibers = yield* FiberSet.make<void, never>()
-      const fork = yield* FiberSet.runtime(fibers)()
+      const fibers = yield* FiberSet.make<void, ProxyError>()
+      const log = Effect.runForkWith(yield* Effect.context())
+      const onExit = (exit: Exit.Exit<void, ProxyError>) => {
+        if (Exit.isFailure(exit) && exit.cause.reasons.some(Cause.isDieReason)) {
+          log(Effect.logError("a connection's fiber died", exit.cause))
+        }
+      }
       const registry = new Map<ConnectionRecord, Deferred.Deferred<never, ProxyError>>()
       const cutAll = Effect.sync(() => {
         for (const cut of registry.values()) {
@@ -36,7 +49,12 @@ export class Connections extends Context.Service<
         }
       })
       return Connections.of({
-        run: (connection) => void fork(connection),
+        runner: <R>() =>
+          Effect.map(
+            FiberSet.runtime(fibers)<Exclude<R, Scope.Scope>>(),
+            (fork) => (connection: Effect.Effect<void, ProxyError, R | Scope.Scope>) =>
+              fork(Effect.scoped(connection)).addObserver(onExit)
+          ),
         register: (record) =>
           Effect.map(
             Effect.acquireRelease(

@@ -12,11 +12,13 @@ export class ServeError extends Data.TaggedError("ServeError")<{ readonly detail
   }
 }
 
-export type ShardEvent = "applied" | "serving" | "drained"
+export type ShardEvent = "applied" | "serving" | "stopped" | "drained"
 
 export class Shard {
   worker: Worker | undefined
   applied = 0
+  /** Accepts no more. */
+  stopped = false
   drained = false
   readonly serving = new Map<number, Exit.Exit<ReadonlyArray<ListenerSpec>, ServeError>>()
   readonly #waiting: Array<{ readonly event: ShardEvent; readonly look: () => void }> = []
