@@ -100,6 +100,8 @@ export const openTunnel = Effect.fnUntraced(function* (
 const secured = (tcp: Net.Socket, options: TunnelOptions, address: string) =>
   Effect.acquireRelease(
     Effect.callback<Tls.TLSSocket, ProxyError>((resume) => {
+      // otherwise the tunnel of a killed peer stays, and takes requests, until a ping is lost (house.md §5)
+      tcp.allowHalfOpen = false
       const socket = Tls.connect({ ...options.tls, socket: tcp })
       const fail = (detail: string) => {
         clearTimeout(timer)
@@ -131,7 +133,11 @@ const secured = (tcp: Net.Socket, options: TunnelOptions, address: string) =>
 const closeSession = (session: Http2.ClientHttp2Session) =>
   Effect.callback<void>((resume) => {
     if (session.destroyed) return resume(Effect.void)
-    const cut = setTimeout(() => session.destroy(), CLOSE_TIMEOUT_MS)
+    const cut = setTimeout(() => {
+      session.destroy()
+      // whether it says that it is closed or not
+      resume(Effect.void)
+    }, CLOSE_TIMEOUT_MS)
     session.once("close", () => {
       clearTimeout(cut)
       resume(Effect.void)
@@ -199,7 +205,7 @@ class Http2Tunnel implements Tunnel {
       const failed = (error?: NodeJS.ErrnoException) =>
         resume(
           Effect.fail(
-            stream.rstCode === REFUSED_STREAM || error?.code === "ERR_HTTP2_GOAWAY_SESSION"
+            stream.rstCode === REFUSED_STREAM || NEVER_SENT.has(error?.code)
               ? new TunnelGone({ detail: error?.message ?? "refused" })
               : proxyError(
                   Reason.Http2Failed({
@@ -233,6 +239,8 @@ const release = (stream: Http2.ClientHttp2Stream): void => {
   if (!stream.destroyed && !stream.closed) cancel(stream)
 }
 
+/** The session takes no more requests: Node tells some of them so only later. */
+const NEVER_SENT: ReadonlySet<string | undefined> = new Set(["ERR_HTTP2_GOAWAY_SESSION", "ERR_HTTP2_INVALID_SESSION"])
 const ignore = () => {}
 /** How long streams may delay the end of their tunnel when its scope closes. */
 const CLOSE_TIMEOUT_MS = 250

@@ -32,7 +32,8 @@ const kindOf = <S extends Http2.Http2Stream>(
   reset: cancel,
   endedInOrder: (stream) => !stream.aborted && stream.rstCode === NO_ERROR,
   goneBy: (stream, error) => {
-    if (session.destroyed && !(stream.readableEnded && stream.writableFinished)) {
+    // Node ends the streams of a lost session as if in order, but for the code
+    if (session.destroyed && !(stream.readableEnded && stream.writableFinished && stream.rstCode === NO_ERROR)) {
       return { _tag: "Failed", detail: `the tunnel closed: ${lost() ?? error?.message ?? "connection lost"}` }
     }
     return stream.rstCode === NO_ERROR && error === undefined ? { _tag: "Closed" } : { _tag: "Reset" }

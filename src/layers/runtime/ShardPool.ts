@@ -93,6 +93,9 @@ export class ShardPool extends Context.Service<
               else run(fetchCertificate(message.identity))
               return
             }
+            case "Stopped":
+              shard.stopped = true
+              return shard.settle("stopped")
             case "Drained":
               shard.drained = true
               return shard.settle("drained")
@@ -153,12 +156,19 @@ export class ShardPool extends Context.Service<
           }
         }
 
+        const stopListening = () => {
+          for (const { fd } of sets.flatMap(({ listeners }) => listeners)) {
+            if (fd !== undefined) native.linux?.stopListening(fd)
+          }
+        }
+
         const supervise = Effect.fnUntraced(function* (index: number, shard: Shard) {
           let failures = 0
           while (true) {
             const started = performance.now()
             const { detail } = yield* Effect.flip(live(index, shard))
-            shard.drained = true
+            shard.stopped = shard.drained = true
+            shard.settle("stopped")
             shard.settle("drained")
             if (draining) return
             const lived = performance.now() - started
@@ -172,7 +182,7 @@ export class ShardPool extends Context.Service<
             }).pipe(logTarget("shard_pool"))
             yield* Effect.sleep(delay)
             if (draining) return
-            shard.drained = false
+            shard.stopped = shard.drained = false
           }
         })
         for (const [index, shard] of pool.entries())
@@ -199,10 +209,13 @@ export class ShardPool extends Context.Service<
             Effect.suspend(() => {
               draining = true
               broadcast({ _tag: "Drain", deadlineMs })
-              return Effect.timeoutOption(
-                all("drained", ({ drained }) => (drained ? true : undefined)),
-                deadlineMs + DRAIN_GRACE_MS
+              // the kernel accepts for as long as the process has the sockets, and who it let in would wait for ever
+              const stopped = Effect.tap(
+                all("stopped", ({ stopped }) => (stopped ? true : undefined)),
+                () => Effect.sync(stopListening)
               )
+              const drained = all("drained", ({ drained }) => (drained ? true : undefined))
+              return Effect.timeoutOption(Effect.andThen(stopped, drained), deadlineMs + DRAIN_GRACE_MS)
             }),
           terminate: (index) =>
             Effect.promise(async () => {

@@ -24,7 +24,10 @@ export class ReadinessServer extends Context.Service<
               { headersTimeout: 2_000, requestTimeout: 5_000, keepAliveTimeout: 5_000 },
               (request, response) => {
                 const { body, status } = answer(request.method ?? "", request.url ?? "", Array.from(readiness))
-                response.writeHead(status, body === "" ? {} : { "content-type": "text/plain" }).end(body)
+                response.statusCode = status
+                if (body !== "") response.setHeader("content-type", "text/plain")
+                // headers and body at once, so that Node tells the length
+                response.end(body)
               }
             )
           ),
