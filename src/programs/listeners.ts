@@ -76,7 +76,9 @@ export const serve = Effect.fnUntraced(function* (set: ProxySet, accepting: Scop
   const conduit = (accepted: Accepted, keepalive: boolean): TcpConduit => {
     const { fd } = accepted
     if (keepalive && settings.keepalive.enabled && fd !== undefined) linux?.setKeepalive(fd, settings.keepalive)
-    return new TcpConduit((onread) => tracked(accepted.socket({ allowHalfOpen: true, onread })))
+    const downstream = new TcpConduit((onread) => tracked(accepted.socket({ allowHalfOpen: true, onread })))
+    if (linux !== undefined) downstream.resetOnDeath(linux)
+    return downstream
   }
   /** The socket belongs to the fiber from its first step on. */
   const owning = <R>(downstream: TcpConduit, connection: Effect.Effect<void, ProxyError, R>) =>

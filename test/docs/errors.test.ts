@@ -6,7 +6,6 @@ import { describe as textOf, httpStatus, Reason, responseFlag } from "../../src/
 const SAMPLES: { readonly [Tag in Reason["_tag"]]: Extract<Reason, { _tag: Tag }> } = {
   SelfCall: Reason.SelfCall(),
   UnknownSourceWorkload: Reason.UnknownSourceWorkload({ workload: "<workload>" }),
-  UnknownDestination: Reason.UnknownDestination({ address: "<address>" }),
   NoHealthyUpstream: Reason.NoHealthyUpstream({ address: "<address>" }),
   NoService: Reason.NoService({ address: "<address>" }),
   NoValidDestination: Reason.NoValidDestination({ workload: "<workload>" }),

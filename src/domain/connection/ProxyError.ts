@@ -21,7 +21,6 @@ export type Reason = Data.TaggedEnum<{
   /** The destination is one of our own listeners (reference datapath §1.5). */
   SelfCall: {}
   UnknownSourceWorkload: { readonly workload: string }
-  UnknownDestination: { readonly address: string }
   NoHealthyUpstream: { readonly address: string }
   NoService: { readonly address: string }
   NoValidDestination: { readonly workload: string }
@@ -60,7 +59,6 @@ export const proxyError = (reason: Reason): ProxyError => new ProxyError({ reaso
 export const describe: (reason: Reason) => string = Reason.$match({
   SelfCall: () => "attempted recursive call to ourselves",
   UnknownSourceWorkload: ({ workload }) => `unknown source workload: ${workload}`,
-  UnknownDestination: ({ address }) => `unknown destination: ${address}`,
   NoHealthyUpstream: ({ address }) => `no healthy upstream: ${address}`,
   NoService: ({ address }) => `no service for target address: ${address}`,
   NoValidDestination: ({ workload }) => `no valid destination for workload: ${workload}`,

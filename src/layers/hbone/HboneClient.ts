@@ -23,6 +23,7 @@ import {
   RESET_LIMITS,
   sessionMemory
 } from "./Http2.ts"
+import { tlsDetail } from "./TlsDetail.ts"
 
 /** The tunnel turned the request away untouched (GOAWAY, REFUSED_STREAM, closed meanwhile): another one may take it. */
 export class TunnelGone extends Data.TaggedError("TunnelGone")<{ readonly detail: string }> {}
@@ -113,7 +114,7 @@ const secured = (tcp: Net.Socket, options: TunnelOptions, address: string) =>
         options.handshakeTimeoutMs
       )
       // stays on for the life of the socket: a late ECONNRESET must not end the process
-      socket.on("error", (error) => fail(error.message))
+      socket.on("error", (error) => fail(tlsDetail(error)))
       socket.once("close", () => fail("the peer closed during the handshake"))
       socket.once("secureConnect", () => {
         clearTimeout(timer)

@@ -12,6 +12,7 @@ import type { ProxySettings } from "../../domain/config/ProxySettings.ts"
 import { kernelAddress, type SocketAddress } from "../../domain/Address.ts"
 import type { Spiffe } from "../../domain/Identity.ts"
 import type { Conduit } from "../os/Conduit.ts"
+import { tlsDetail } from "./TlsDetail.ts"
 import { cancel, http2Conduit, keepalive, PING, RESET_LIMITS, sessionMemory } from "./Http2.ts"
 
 /** The two ends of a tunnel, and who is at the other one. */
@@ -91,7 +92,7 @@ class Server {
     this.http2.on("session", (session: Http2.ServerHttp2Session) => this.#onSession(session))
     this.http2.on("tlsClientError", (error: Error, socket: Tls.TLSSocket) => {
       // for a certificate that did not pass the error only says "socket hang up"
-      this.#refused(socket, String(socket.authorizationError ?? error.message))
+      this.#refused(socket, String(socket.authorizationError ?? tlsDetail(error)))
       socket.destroy()
     })
     this.http2.on("sessionError", ignore)

@@ -11,6 +11,7 @@ import { formatSocketAddress, type Ip, type SocketAddress } from "../../domain/A
 import type { ProxySettings } from "../../domain/config/ProxySettings.ts"
 import { type ProxyError, proxyError, Reason } from "../../domain/connection/ProxyError.ts"
 import type { Conduit } from "./Conduit.ts"
+import { descriptorOf } from "./Descriptor.ts"
 import { InHand } from "./InHand.ts"
 import { type LinuxCalls, Native } from "./Native.ts"
 import { TcpConduit } from "./TcpConduit.ts"
@@ -45,7 +46,11 @@ export class Dialer extends Context.Service<
                   conduit = new TcpConduit((onread) => new Net.Socket({ ...options, onread }))
                   return conduit.socket
                 }),
-                () => conduit! // `make` ran: the socket exists
+                () => {
+                  const connected = conduit! // `make` ran: the socket exists
+                  if (linux !== undefined) connected.resetOnDeath(linux)
+                  return connected
+                }
               )
             }),
           // otherwise the session of a killed peer stays for ever (house.md §5)
@@ -119,13 +124,6 @@ const unconnected = (
     () => linux.socketFor(remote, { mark, bind: undefined }),
     (fd) => make({ fd, allowHalfOpen: true, manualStart: true })
   )
-}
-
-/** The descriptor of a socket: `_handle.fd` is private but unchanged for years (house.md §5). */
-export const descriptorOf = (socket: Net.Socket): number | undefined => {
-  const handle: unknown = Reflect.get(socket, "_handle")
-  const fd: unknown = typeof handle === "object" && handle !== null ? Reflect.get(handle, "fd") : undefined
-  return typeof fd === "number" && fd >= 0 ? fd : undefined
 }
 
 /** ztunnel's (reference datapath §1.4). */

@@ -52,6 +52,8 @@ export interface LinuxCalls {
   /** Whoever connects from now on is refused; the descriptor, and every duplicate, stays to be closed. */
   readonly stopListening: (fd: number) => void
   readonly setKeepalive: (fd: number, keepalive: Keepalive) => void
+  /** SO_LINGER with 0 s: closing sends RST, however the descriptor comes to be closed. */
+  readonly setAbortOnClose: (fd: number, on: boolean) => void
   /** The TCP state of RFC 9293 as Linux numbers it: 1 established, 7 closed. */
   readonly tcpState: (fd: number) => number
   /** Raises the soft limit of open descriptors to the hard one. */
@@ -155,6 +157,7 @@ export const linuxCalls = async (): Promise<LinuxCalls> => {
       setInt(fd, IPPROTO_TCP, TCP_KEEPCNT, retries)
       if (userTimeout) setInt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, timeMs + retries * intervalMs)
     },
+    setAbortOnClose: (fd, on) => void setsockopt(fd, SOL_SOCKET, SO_LINGER, on ? LINGER_0 : LINGER_OFF, 8),
     tcpState: (fd) => {
       const bytes = Buffer.alloc(8)
       getsockopt(fd, IPPROTO_TCP, TCP_INFO, bytes, [8])
@@ -219,6 +222,10 @@ const SOCK_CLOEXEC = 0x80000
 const SOL_SOCKET = 1
 const SO_REUSEADDR = 2
 const SO_KEEPALIVE = 9
+const SO_LINGER = 13
+/** struct linger: on or off, and seconds. */
+const LINGER_0 = Buffer.from([1, 0, 0, 0, 0, 0, 0, 0])
+const LINGER_OFF = Buffer.alloc(8)
 const SO_MARK = 36
 const SO_ORIGINAL_DST = 80
 const IPPROTO_IP = 0

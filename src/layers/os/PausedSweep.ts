@@ -4,7 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { descriptorOf } from "./Dialer.ts"
+import { descriptorOf } from "./Descriptor.ts"
 import { Native } from "./Native.ts"
 import { pausedConduits } from "./TcpConduit.ts"
 

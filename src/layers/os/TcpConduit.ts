@@ -4,6 +4,8 @@
  */
 import type * as Net from "node:net"
 import { type Conduit, type ConduitEvents, ConduitState, goneBy } from "./Conduit.ts"
+import { descriptorOf } from "./Descriptor.ts"
+import type { LinuxCalls } from "./Native.ts"
 import { giveBack, sizeFor, takeBuffer } from "./ReadBuffers.ts"
 
 export class TcpConduit implements Conduit {
@@ -16,6 +18,7 @@ export class TcpConduit implements Conduit {
   #moved = 0
   /** Buffers that the other side still reads from, oldest first. */
   readonly #lent: Array<Buffer> = []
+  #linux: LinuxCalls | undefined
   #paused = false
   #gathering = false
   /** One entry per write under way: whom to tell, or undefined where the caller knew at once. */
@@ -28,6 +31,15 @@ export class TcpConduit implements Conduit {
     this.socket.on("error", (error) => this.#state.go(goneBy(error)))
     this.socket.on("end", () => this.#state.reachEof())
     this.socket.on("close", () => this.#onClose())
+  }
+
+  /**
+   * From now on the kernel resets the connection if this thread dies, so that nobody takes a part for the whole; an
+   * orderly end takes that back. For a socket that is connected.
+   */
+  resetOnDeath(linux: LinuxCalls): void {
+    this.#linux = linux
+    this.#setAbort(true)
   }
 
   watch(events: ConduitEvents): void {
@@ -65,19 +77,27 @@ export class TcpConduit implements Conduit {
   }
 
   end(): void {
+    this.#setAbort(false)
     this.socket.end()
   }
 
   reset(): void {
+    const { socket } = this
+    if (socket.destroyed) return
+    // libuv refuses a reset while a shutdown is under way, and Node then never closes the descriptor
+    const shuttingDown = socket.writableEnded && !socket.writableFinished && socket.writableLength === 0
     // RST, also when bytes still wait to be sent: an orderly end would pass off a part as the whole
-    if (!this.socket.destroyed) this.socket.resetAndDestroy()
+    if (shuttingDown) socket.once("finish", () => socket.destroyed || socket.resetAndDestroy())
+    else socket.resetAndDestroy()
   }
 
   finish(): void {
+    this.#setAbort(false)
     this.socket.destroySoon()
   }
 
   destroy(): void {
+    this.#setAbort(false)
     this.socket.destroy()
   }
 
@@ -85,6 +105,11 @@ export class TcpConduit implements Conduit {
   foundReset(): void {
     this.#state.go({ _tag: "Reset" })
     this.socket.destroy()
+  }
+
+  #setAbort(on: boolean): void {
+    const fd = this.#linux === undefined ? undefined : descriptorOf(this.socket)
+    if (fd !== undefined) this.#linux?.setAbortOnClose(fd, on)
   }
 
   #onRead(bytes: number): boolean {

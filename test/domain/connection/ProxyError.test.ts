@@ -12,7 +12,6 @@ const hop = "10.1.0.9:15008"
 const TABLE: ReadonlyArray<readonly [Reason, string, string, number]> = [
   [Reason.SelfCall(), "attempted recursive call to ourselves", "CONNECT", 503],
   [Reason.UnknownSourceWorkload({ workload: "sa.ns (n)" }), "unknown source workload: sa.ns (n)", "CONNECT", 503],
-  [Reason.UnknownDestination({ address: hop }), `unknown destination: ${hop}`, "CONNECT", 503],
   [Reason.NoHealthyUpstream({ address: hop }), `no healthy upstream: ${hop}`, "CONNECT", 503],
   [Reason.NoService({ address: hop }), `no service for target address: ${hop}`, "CONNECT", 503],
   [Reason.NoValidDestination({ workload: "w" }), "no valid destination for workload: w", "CONNECT", 503],

@@ -1,0 +1,74 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import { readUntil } from "../../../src/layers/os/Handshake.ts"
+import { eventually } from "../../support/eventually.ts"
+import { connectedConduit } from "../../support/tcpConduits.ts"
+
+/** A line, and what came behind it. */
+const line = (bytes: Buffer) => {
+  const end = bytes.indexOf("\n")
+  return end < 0 ? undefined : { line: String(bytes.subarray(0, end)), rest: String(bytes.subarray(end + 1)) }
+}
+const NOTHING = Buffer.alloc(0)
+
+describe("reading the first bytes of a connection", () => {
+  it.live("gives them all, in whatever pieces they come, until they decide", () =>
+    Effect.gen(function* () {
+      const { conduit, peer } = yield* connectedConduit
+      const sizes: Array<number> = []
+      const fiber = yield* Effect.forkChild(
+        readUntil(conduit, NOTHING, 100, (bytes) => {
+          sizes.push(bytes.length)
+          return line(bytes)
+        }),
+        { startImmediately: true }
+      )
+      for (const piece of ["he", "l", "lo\nand"]) {
+        const before = sizes.length
+        peer.write(piece)
+        yield* Effect.promise(() => eventually(() => sizes.length > before, piece))
+      }
+      assert.deepStrictEqual(yield* Fiber.join(fiber), { line: "hello", rest: "and" })
+      assert.deepStrictEqual(sizes, [2, 3, 9])
+      assert.isTrue(conduit.socket.isPaused())
+    })
+  )
+
+  it.live("begins with what was left of the step before, which may be enough", () =>
+    Effect.gen(function* () {
+      const { conduit, peer } = yield* connectedConduit
+      assert.deepStrictEqual(yield* readUntil(conduit, Buffer.from("a\nb"), 100, line), { line: "a", rest: "b" })
+      peer.write("c\n")
+      assert.deepStrictEqual(yield* readUntil(conduit, Buffer.from("b"), 100, line), { line: "bc", rest: "" })
+    })
+  )
+
+  it.live.each(["ends", "resets"])("answers nothing when the peer %s first", (how) =>
+    Effect.gen(function* () {
+      const { conduit, peer } = yield* connectedConduit
+      peer.write("half a line")
+      if (how === "ends") peer.end()
+      else setImmediate(() => peer.resetAndDestroy())
+      assert.isUndefined(yield* readUntil(conduit, NOTHING, 100, line))
+    })
+  )
+
+  it.live("answers nothing when more comes than may", () =>
+    Effect.gen(function* () {
+      const { conduit, peer } = yield* connectedConduit
+      peer.write("x".repeat(101))
+      assert.isUndefined(yield* readUntil(conduit, NOTHING, 100, line))
+    })
+  )
+
+  it.live("interrupted, reads no further: the next step finds every byte", () =>
+    Effect.gen(function* () {
+      const { conduit, peer } = yield* connectedConduit
+      const fiber = yield* Effect.forkChild(readUntil(conduit, NOTHING, 100, line), { startImmediately: true })
+      yield* Fiber.interrupt(fiber)
+      peer.write("a\nb")
+      assert.deepStrictEqual(yield* readUntil(conduit, NOTHING, 100, line), { line: "a", rest: "b" })
+    })
+  )
+})

@@ -1,0 +1,124 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as Scope from "effect/Scope"
+import * as TestClock from "effect/testing/TestClock"
+import { LOOPBACK_V4 } from "../../../src/domain/Address.ts"
+import type { ConnectionRecord } from "../../../src/domain/connection/ConnectionRecord.ts"
+import { proxyError, Reason } from "../../../src/domain/connection/ProxyError.ts"
+import { Connections } from "../../../src/layers/runtime/Connections.ts"
+import { newRecord } from "../../../src/programs/connection.ts"
+
+const record = (port: number): ConnectionRecord =>
+  newRecord("source", { ip: LOOPBACK_V4, port }, { ip: LOOPBACK_V4, port: 80 }, 0)
+
+/** The connections of a shard that ends with `scope`, and what was logged. */
+const shard = Effect.gen(function* () {
+  const scope = yield* Scope.fork(yield* Effect.scope)
+  const logged: Array<unknown> = []
+  const log = Logger.layer([Logger.make(({ message }) => void logged.push([message].flat()[0]))])
+  const context = yield* Layer.build(Connections.layer.pipe(Layer.provideMerge(log))).pipe(Scope.provide(scope))
+  const connections = Context.get(context, Connections)
+  const run = yield* connections.runner<never>()
+  return { connections, run, logged, end: Scope.close(scope, Exit.void) }
+})
+const live = (connections: Connections["Service"]) => [...connections.live()].map(({ source }) => source.port)
+
+describe("the connections of a shard", () => {
+  it.effect("start at once, are registered for as long as they last, and release what they hold", () =>
+    Effect.gen(function* () {
+      const { connections, run } = yield* shard
+      const done = Deferred.makeUnsafe<void>()
+      let released = false
+      run(
+        Effect.gen(function* () {
+          yield* connections.register(record(1))
+          yield* Effect.addFinalizer(() => Effect.sync(() => (released = true)))
+          yield* Deferred.await(done)
+        })
+      )
+      assert.deepStrictEqual(live(connections), [1])
+      Deferred.doneUnsafe(done, Exit.void)
+      yield* connections.drain(1_000)
+      assert.deepStrictEqual(live(connections), [])
+      assert.isTrue(released)
+    })
+  )
+
+  it.effect("whose errors are accounted for are silent; a defect is logged, and ends no other", () =>
+    Effect.gen(function* () {
+      const { connections, logged, run } = yield* shard
+      run(Effect.asVoid(Effect.andThen(connections.register(record(1)), Effect.never)))
+      run(Effect.fail(proxyError(Reason.SelfCall())))
+      assert.deepStrictEqual(logged, [])
+      run(Effect.die(new Error("a bug")))
+      assert.deepStrictEqual(logged, ["a connection's fiber died"])
+      assert.deepStrictEqual(live(connections), [1])
+    })
+  )
+
+  it.effect("may finish while the shard drains, and then nothing is waited for", () =>
+    Effect.gen(function* () {
+      const { connections, run } = yield* shard
+      run(Effect.sleep("2 seconds"))
+      const draining = yield* Effect.forkChild(connections.drain(10_000), { startImmediately: true })
+      yield* TestClock.adjust("1999 millis")
+      assert.isUndefined(draining.pollUnsafe())
+      yield* TestClock.adjust("1 millis")
+      yield* Fiber.join(draining)
+    })
+  )
+
+  it.effect("that are left at the deadline are cut, with the drain as the reason", () =>
+    Effect.gen(function* () {
+      const { connections, run } = yield* shard
+      const ends: Array<string> = []
+      for (const port of [1, 2]) {
+        run(
+          Effect.flatMap(connections.register(record(port)), (cut) => Effect.asVoid(cut)).pipe(
+            Effect.tapError((error) => Effect.sync(() => ends.push(`${port}: ${error.message}`)))
+          )
+        )
+      }
+      const draining = yield* Effect.forkChild(connections.drain(5_000), { startImmediately: true })
+      yield* TestClock.adjust("4999 millis")
+      assert.deepStrictEqual(ends, [])
+      yield* TestClock.adjust("1 millis")
+      yield* Fiber.join(draining)
+      const text = "connection closed due to connection drain"
+      assert.deepStrictEqual(ends, [`1: ${text}`, `2: ${text}`])
+    })
+  )
+
+  it.effect("that do not obey, or had not got so far as to be registered, are interrupted soon after", () =>
+    Effect.gen(function* () {
+      const { connections, run } = yield* shard
+      let interrupted = 0
+      const stubborn = Effect.never.pipe(Effect.onInterrupt(() => Effect.sync(() => (interrupted += 1))))
+      run(Effect.andThen(connections.register(record(1)), stubborn))
+      run(stubborn)
+      const draining = yield* Effect.forkChild(connections.drain(1_000), { startImmediately: true })
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(interrupted, 0)
+      yield* TestClock.adjust("500 millis")
+      yield* Fiber.join(draining)
+      assert.strictEqual(interrupted, 2)
+      assert.deepStrictEqual(live(connections), [])
+    })
+  )
+
+  it.effect("end with their shard, and are waited for", () =>
+    Effect.gen(function* () {
+      const { end, run } = yield* shard
+      let released = false
+      run(Effect.addFinalizer(() => Effect.sync(() => (released = true))).pipe(Effect.andThen(Effect.never)))
+      yield* end
+      assert.isTrue(released)
+    })
+  )
+})
