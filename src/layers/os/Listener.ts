@@ -88,12 +88,11 @@ export class Listeners extends Context.Service<
                   acceptor.start({
                     onListening: () => resume(Effect.succeed(acceptor)),
                     onError: (error) => {
+                      if (spec.fd === undefined && !open.has(acceptor)) {
+                        return resume(Effect.fail(new ListenError({ detail: error.message })))
+                      }
                       // the process's socket is bound: what is missing is a descriptor, and it will be tried again
-                      resume(
-                        spec.fd === undefined
-                          ? Effect.fail(new ListenError({ detail: error.message }))
-                          : Effect.succeed(acceptor)
-                      )
+                      resume(Effect.succeed(acceptor))
                       onError(error)
                     }
                   })
