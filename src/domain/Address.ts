@@ -60,8 +60,11 @@ export const parseSocketAddress = (text: string): Result.Result<SocketAddress, A
  * An address as the kernel tells it of a socket, or undefined where the socket has none any more. A zone (`%eth0`) names
  * an interface as well; the mesh knows addresses only.
  */
-export const kernelAddress = (ip: string | undefined, port: number | undefined): SocketAddress | undefined =>
-  ip === undefined || port === undefined ? undefined : { ip: ipUnsafe(ip.split("%", 1)[0]!), port }
+export const kernelAddress = (ip: string | undefined, port: number | undefined): SocketAddress | undefined => {
+  if (ip === undefined || port === undefined) return undefined
+  // dotted text from the kernel is canonical as it is: this runs for every connection
+  return { ip: ip.includes(":") ? ipUnsafe(ip.split("%", 1)[0]!) : (ip as Ip), port }
+}
 
 export const formatSocketAddress = ({ ip, port }: SocketAddress): string =>
   isIpv6(ip) ? `[${ip}]:${port}` : `${ip}:${port}`

@@ -85,7 +85,7 @@ const account = (
   metrics.add("connectionsOpen", -1)
   metrics.add("connectionsClosed", 1)
   if (outcome._tag === "Failed" && responseFlag(outcome.reason) !== "-") metrics.add("connectionsFailed", 1)
-  access.write(completeLine(record, outcome, now))
+  if (access.enabled(outcome._tag === "Failed" ? "error" : "info")) access.write(completeLine(record, outcome, now))
 }
 
 const outcomeOf = (exit: Exit.Exit<RelayEnd, ProxyError>): Outcome => {

@@ -8,6 +8,7 @@ import { logTarget } from "../layers/observe/Logging.ts"
 import type { BindError } from "../layers/os/SocketFactory.ts"
 import { SocketFactory } from "../layers/os/SocketFactory.ts"
 import { Readiness } from "../layers/runtime/Readiness.ts"
+import { Settings } from "../layers/runtime/ShardContext.ts"
 import { ShardPool } from "../layers/runtime/ShardPool.ts"
 
 /** One listener to be: where, and the variable that moves it. */
@@ -58,10 +59,11 @@ export const dedicatedPlan = (settings: ProxySettings): SetPlan => {
 export const startSet = Effect.fnUntraced(function* (id: number, plan: SetPlan) {
   const sockets = yield* SocketFactory
   const pool = yield* ShardPool
+  const settings = yield* Settings
   const bound: Array<ListenerSpec> = []
   for (const { address, kind, variable } of plan.listeners) {
     const { address: actual, fd } = yield* Effect.mapError(
-      sockets.listen(address),
+      sockets.listen(address, inheritedBy(kind, settings)),
       (error) => new PortError({ error, kind, variable })
     )
     bound.push({ kind, address: actual, fd })
@@ -82,6 +84,12 @@ export const startSet = Effect.fnUntraced(function* (id: number, plan: SetPlan) 
     }).pipe(logTarget("proxy"))
   }
   return serving
+})
+
+/** ztunnel's keepalive (reference datapath §1.2); plain connections are reset when their shard dies, tunnels notice. */
+const inheritedBy = (kind: ListenerKind, { keepalive }: ProxySettings) => ({
+  keepalive: keepalive.enabled && (kind === "outbound" || kind === "inboundPlaintext") ? keepalive : undefined,
+  abortOnClose: kind === "outbound" || kind === "inboundPlaintext" || kind === "socks5"
 })
 
 /** A port could not be had: which one, and what moves it. */

@@ -73,11 +73,9 @@ export const serve = Effect.fnUntraced(function* (set: ProxySet, accepting: Scop
     socket.once("close", () => metrics.add("socketsOpen", -1))
     return socket
   }
-  const conduit = (accepted: Accepted, keepalive: boolean): TcpConduit => {
-    const { fd } = accepted
-    if (keepalive && settings.keepalive.enabled && fd !== undefined) linux?.setKeepalive(fd, settings.keepalive)
+  const conduit = (accepted: Accepted): TcpConduit => {
     const downstream = new TcpConduit((onread) => tracked(accepted.socket({ allowHalfOpen: true, onread })))
-    if (linux !== undefined) downstream.resetOnDeath(linux)
+    if (linux !== undefined) downstream.resetOnDeath(linux, true)
     return downstream
   }
   /** The socket belongs to the fiber from its first step on. */
@@ -89,21 +87,21 @@ export const serve = Effect.fnUntraced(function* (set: ProxySet, accepting: Scop
 
   const handlers: Record<ListenerSpec["kind"], (accepted: Accepted) => void> = {
     outbound: (accepted) => {
-      const downstream = conduit(accepted, true)
+      const downstream = conduit(accepted)
       const target = accepted.originalDestination()
       run(owning(downstream, outbound(set, pool, { downstream, source: accepted.peer, target })))
     },
     inboundPlaintext: (accepted) => {
-      const downstream = conduit(accepted, true)
+      const downstream = conduit(accepted)
       run(owning(downstream, passthrough(set, downstream, accepted.peer, accepted.originalDestination())))
     },
     socks5: (accepted) => {
-      const downstream = conduit(accepted, false)
+      const downstream = conduit(accepted)
       run(owning(downstream, socks5(set, pool, downstream, accepted.peer)))
     },
     inbound: (accepted) => {
       const socket = tracked(accepted.socket({ allowHalfOpen: false }))
-      run(tunnels.accept(socket, accepted.peer, accepted.local))
+      run(tunnels.accept(socket, accepted.peer, accepted.local()))
     },
     readiness: (accepted) => readiness.accept(accepted.socket({}))
   }

@@ -145,8 +145,9 @@ const asHbone = (error: ProxyError): ProxyError =>
     ? proxyError(Reason.HboneConnectTimeout({ address: error.reason.address, detail: error.reason.detail }))
     : error
 
+/** `count` is a multiple of 4. */
 const randomBytes = (count: number): Effect.Effect<Uint8Array> =>
-  Effect.map(
-    Effect.replicateEffect(Random.nextIntBetween(0, 2 ** 32), count / 4),
-    (words) => new Uint8Array(Uint32Array.from(words).buffer)
-  )
+  Effect.map(Random.Random, (random) => {
+    const words = Uint32Array.from({ length: count / 4 }, () => random.nextDoubleUnsafe() * 2 ** 32)
+    return new Uint8Array(words.buffer)
+  })

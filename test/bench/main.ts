@@ -60,6 +60,8 @@ const once = async (load: Load, it: Case, subject: Subject) => {
   const running = known ?? (await subject.start(load.targets(SUBJECTS.indexOf(subject))))
   if (!it.fresh) started.set(subject, running)
   try {
+    // programs that compile while they run are slower at first, and the first round is not about that
+    if (!it.fresh && known === undefined) await connections.run(load, running)
     const samples = await it.run(load, running)
     if (it.fresh) await running.stop()
     return samples

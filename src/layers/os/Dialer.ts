@@ -48,7 +48,7 @@ export class Dialer extends Context.Service<
                 }),
                 () => {
                   const connected = conduit! // `make` ran: the socket exists
-                  if (linux !== undefined) connected.resetOnDeath(linux)
+                  if (linux !== undefined) connected.resetOnDeath(linux, false)
                   return connected
                 }
               )

@@ -1,7 +1,7 @@
 /**
  * Accepting on one shard. The listening socket is the process's; the shard listens on a duplicate, steps back for at most
  * 10 ms while it holds more connections than its share (the kernel alone spreads long ones badly, house.md §5), and lives
- * through running out of descriptors. Accepted sockets are taken off the server, so that it can close while they live.
+ * through running out of descriptors.
  */
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Net from "node:net"
+import { getSystemErrorName } from "node:util"
 import { ipUnsafe, kernelAddress, type SocketAddress } from "../../domain/Address.ts"
 import type { ListenerSpec } from "../../domain/shard/Message.ts"
 import { holdsTooMany, STEP_BACK_MS } from "../../domain/shard/Spread.ts"
@@ -22,8 +23,7 @@ export class ListenError extends Data.TaggedError("ListenError")<{ readonly deta
 /** An accepted connection, paused, before anyone decided how to read it. */
 export interface Accepted {
   readonly peer: SocketAddress
-  readonly local: SocketAddress
-  readonly fd: number | undefined
+  readonly local: () => SocketAddress
   /** SO_ORIGINAL_DST, or the local address where nothing redirected the connection. */
   readonly originalDestination: () => SocketAddress
   /** The socket; `options` go to its constructor. To be called once, in the same tick. */
@@ -174,12 +174,10 @@ class Acceptor {
   }
 
   #open(onListening: () => void): void {
-    // half-open and paused, so that nothing of what comes early is lost before someone reads
-    const server = Net.createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, (socket) =>
-      this.#accept(socket)
-    )
+    const server = Net.createServer()
     server.on("error", this.#onError)
     server.once("listening", () => {
+      takeHandles(server, (handle) => this.#accept(handle), this.#onError)
       const bound = server.address()
       if (this.#spec.fd === undefined && bound !== null && typeof bound === "object") {
         this.address = { ip: ipUnsafe(bound.address), port: bound.port }
@@ -200,46 +198,57 @@ class Acceptor {
     this.#server = server
   }
 
-  #accept(socket: Net.Socket): void {
-    const peer = kernelAddress(socket.remoteAddress, socket.remotePort)
-    const local = kernelAddress(socket.localAddress, socket.localPort)
+  #accept(handle: Handle): void {
+    const peer = nameOf(handle, "getpeername")
     // a peer that has gone already has no address
-    if (peer === undefined || local === undefined) return void socket.destroy()
-    const handle = detach(socket)
+    if (peer === undefined) return void handle.close()
     const linux = this.#linux
-    const fd = descriptor(handle)
+    const fd = handle.fd >= 0 ? handle.fd : undefined
+    const local = () => nameOf(handle, "getsockname") ?? this.address
     this.#onAccept({
       peer,
       local,
-      fd,
       originalDestination: () =>
-        (linux === undefined || fd === undefined ? undefined : linux.originalDestination(fd)) ?? local,
-      // a socket with `onread` would read at once, and lose what comes before anyone pumps it: that one starts paused
-      socket: (options) =>
-        new Net.Socket({
-          ...options,
-          handle,
-          pauseOnCreate: options.onread !== undefined
-        } as Net.SocketConstructorOpts) // neither `handle` nor `pauseOnCreate` is in the types
+        (linux === undefined || fd === undefined ? undefined : linux.originalDestination(fd)) ?? local(),
+      socket: (options) => {
+        // a socket with `onread` would read at once, and lose what comes before anyone pumps it: that one starts paused
+        const own: object = { ...options, handle, pauseOnCreate: options.onread !== undefined }
+        const socket = new Net.Socket(own as Net.SocketConstructorOpts) // the types know neither of the two
+        // on Linux it has this from its listener
+        if (linux === undefined) socket.setNoDelay(true)
+        return socket
+      }
     })
   }
 }
 
-/**
- * The handle of an accepted socket, which the server then forgets: the private field is unchanged for years (house.md §5).
- * A Node that changes it fails here, loudly, at the first connection of every test.
- */
-const detach = (socket: Net.Socket): object => {
-  const handle: unknown = Reflect.get(socket, "_handle")
-  if (typeof handle !== "object" || handle === null) throw new Error("this Node keeps a socket's handle elsewhere")
-  Reflect.set(socket, "_handle", null)
-  socket.destroy()
-  return handle
+/** What `net` has below a socket. Private, but unchanged for years (house.md §5). */
+interface Handle {
+  readonly fd: number
+  readonly close: () => void
+  readonly getpeername: (out: RawName) => number
+  readonly getsockname: (out: RawName) => number
+}
+type RawName = { address?: string; port?: number }
+
+const nameOf = (handle: Handle, which: "getpeername" | "getsockname"): SocketAddress | undefined => {
+  const name: RawName = {}
+  return handle[which](name) === 0 ? kernelAddress(name.address, name.port) : undefined
 }
 
-const descriptor = (handle: object): number | undefined => {
-  const fd: unknown = Reflect.get(handle, "fd")
-  return typeof fd === "number" && fd >= 0 ? fd : undefined
+/**
+ * Accepted handles come to us before `net` makes a socket of each: it would make one that reads in its own way, and that
+ * the server waits for when it closes. A Node that does this differently fails here, loudly, when it starts to listen.
+ */
+const takeHandles = (server: Net.Server, accept: (handle: Handle) => void, onError: (error: Error) => void): void => {
+  const listening: unknown = Reflect.get(server, "_handle")
+  if (typeof listening !== "object" || listening === null || !("onconnection" in listening)) {
+    throw new Error("this Node accepts connections in another way")
+  }
+  listening.onconnection = (status: number, handle: Handle | undefined) => {
+    if (status === 0 && handle !== undefined) accept(handle)
+    else onError(new Error(`accept: ${getSystemErrorName(status)}`))
+  }
 }
 
 const BACKLOG = 4096

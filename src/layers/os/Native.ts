@@ -20,9 +20,13 @@ export class NativeError extends Data.TaggedError("NativeError")<{ readonly call
   }
 }
 
+/** Accepted sockets inherit what their listener has: what is set here costs a connection nothing. */
 export interface ListenOptions {
   readonly address: SocketAddress
   readonly backlog: number
+  readonly keepalive: Keepalive | undefined
+  /** Reset rather than end a connection whose thread dies: see `setAbortOnClose`. */
+  readonly abortOnClose: boolean
 }
 
 /** What a dialled socket carries before it connects. */
@@ -98,11 +102,20 @@ export const linuxCalls = async (): Promise<LinuxCalls> => {
   const getrlimit = call("getrlimit", "int getrlimit(int, _Out_ uint64_t*)")
   const setrlimit = call("setrlimit", "int setrlimit(int, const uint64_t*)")
 
+  const int = Buffer.alloc(4)
   const setInt = (fd: number, level: number, option: number, value: number) => {
-    const bytes = Buffer.alloc(4)
-    bytes.writeInt32LE(value)
-    setsockopt(fd, level, option, bytes, 4)
+    int.writeInt32LE(value)
+    setsockopt(fd, level, option, int, 4)
   }
+  const setKeepalive = (fd: number, { intervalMs, retries, timeMs, userTimeout }: Keepalive) => {
+    setInt(fd, SOL_SOCKET, SO_KEEPALIVE, 1)
+    setInt(fd, IPPROTO_TCP, TCP_KEEPIDLE, Math.ceil(timeMs / 1000))
+    setInt(fd, IPPROTO_TCP, TCP_KEEPINTVL, Math.ceil(intervalMs / 1000))
+    setInt(fd, IPPROTO_TCP, TCP_KEEPCNT, retries)
+    if (userTimeout) setInt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, timeMs + retries * intervalMs)
+  }
+  const setAbortOnClose = (fd: number, on: boolean) =>
+    void setsockopt(fd, SOL_SOCKET, SO_LINGER, on ? LINGER_0 : LINGER_OFF, 8)
   /** Runs `use` on a fresh socket and closes it if that throws: nothing half-made is left behind. */
   const made = (family: number, use: (fd: number) => void): number => {
     const fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
@@ -124,10 +137,13 @@ export const linuxCalls = async (): Promise<LinuxCalls> => {
   }
 
   return {
-    listen: ({ address, backlog }) =>
+    listen: ({ abortOnClose, address, backlog, keepalive }) =>
       made(isIpv6(address.ip) ? AF_INET6 : AF_INET, (fd) => {
         setInt(fd, SOL_SOCKET, SO_REUSEADDR, 1)
         if (isIpv6(address.ip)) setInt(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0)
+        setInt(fd, IPPROTO_TCP, TCP_NODELAY, 1)
+        if (keepalive !== undefined) setKeepalive(fd, keepalive)
+        if (abortOnClose) setAbortOnClose(fd, true)
         bindTo(fd, address)
         listen(fd, backlog)
       }),
@@ -150,14 +166,8 @@ export const linuxCalls = async (): Promise<LinuxCalls> => {
     duplicate: (fd) => fcntl(fd, F_DUPFD_CLOEXEC, 3),
     close: (fd) => void close(fd),
     stopListening: (fd) => void shutdown(fd, SHUT_RDWR),
-    setKeepalive: (fd, { intervalMs, retries, timeMs, userTimeout }) => {
-      setInt(fd, SOL_SOCKET, SO_KEEPALIVE, 1)
-      setInt(fd, IPPROTO_TCP, TCP_KEEPIDLE, Math.ceil(timeMs / 1000))
-      setInt(fd, IPPROTO_TCP, TCP_KEEPINTVL, Math.ceil(intervalMs / 1000))
-      setInt(fd, IPPROTO_TCP, TCP_KEEPCNT, retries)
-      if (userTimeout) setInt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, timeMs + retries * intervalMs)
-    },
-    setAbortOnClose: (fd, on) => void setsockopt(fd, SOL_SOCKET, SO_LINGER, on ? LINGER_0 : LINGER_OFF, 8),
+    setKeepalive,
+    setAbortOnClose,
     tcpState: (fd) => {
       const bytes = Buffer.alloc(8)
       getsockopt(fd, IPPROTO_TCP, TCP_INFO, bytes, [8])
@@ -233,6 +243,7 @@ const IPPROTO_TCP = 6
 const IPPROTO_IPV6 = 41
 const IP_BIND_ADDRESS_NO_PORT = 24
 const IPV6_V6ONLY = 26
+const TCP_NODELAY = 1
 const TCP_KEEPIDLE = 4
 const TCP_KEEPINTVL = 5
 const TCP_KEEPCNT = 6

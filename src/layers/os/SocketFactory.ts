@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { formatSocketAddress, type SocketAddress } from "../../domain/Address.ts"
-import { Native, NativeError } from "./Native.ts"
+import { type ListenOptions, Native, NativeError } from "./Native.ts"
 
 export class BindError extends Data.TaggedError("BindError")<{
   readonly address: SocketAddress
@@ -25,7 +25,8 @@ export class SocketFactory extends Context.Service<
   {
     /** Where it listens, and the descriptor; none on a system where each shard has to bind for itself. */
     readonly listen: (
-      address: SocketAddress
+      address: SocketAddress,
+      accepted: Pick<ListenOptions, "abortOnClose" | "keepalive">
     ) => Effect.Effect<{ readonly address: SocketAddress; readonly fd: number | undefined }, BindError, Scope.Scope>
   }
 >()("weft/layers/os/SocketFactory") {
@@ -33,13 +34,13 @@ export class SocketFactory extends Context.Service<
     this,
     Effect.map(Native, ({ linux }) =>
       SocketFactory.of({
-        listen: (address) =>
+        listen: (address, accepted) =>
           linux === undefined
             ? Effect.succeed({ address, fd: undefined })
             : Effect.map(
                 Effect.acquireRelease(
                   Effect.try({
-                    try: () => linux.listen({ address, backlog: BACKLOG }),
+                    try: () => linux.listen({ ...accepted, address, backlog: BACKLOG }),
                     catch: (error) =>
                       new BindError({ address, code: error instanceof NativeError ? error.code : String(error) })
                   }),

@@ -18,7 +18,8 @@ export class TcpConduit implements Conduit {
   #moved = 0
   /** Buffers that the other side still reads from, oldest first. */
   readonly #lent: Array<Buffer> = []
-  #linux: LinuxCalls | undefined
+  /** Set while closing the socket would reset the connection. */
+  #abort: LinuxCalls | undefined
   #paused = false
   #gathering = false
   /** One entry per write under way: whom to tell, or undefined where the caller knew at once. */
@@ -35,11 +36,12 @@ export class TcpConduit implements Conduit {
 
   /**
    * From now on the kernel resets the connection if this thread dies, so that nobody takes a part for the whole; an
-   * orderly end takes that back. For a socket that is connected.
+   * orderly end takes that back. `inherited`: an accepted socket has it from its listener.
    */
-  resetOnDeath(linux: LinuxCalls): void {
-    this.#linux = linux
-    this.#setAbort(true)
+  resetOnDeath(linux: LinuxCalls, inherited: boolean): void {
+    this.#abort = linux
+    const fd = inherited ? undefined : descriptorOf(this.socket)
+    if (fd !== undefined) linux.setAbortOnClose(fd, true)
   }
 
   watch(events: ConduitEvents): void {
@@ -77,7 +79,7 @@ export class TcpConduit implements Conduit {
   }
 
   end(): void {
-    this.#setAbort(false)
+    this.#endInOrder()
     this.socket.end()
   }
 
@@ -92,12 +94,12 @@ export class TcpConduit implements Conduit {
   }
 
   finish(): void {
-    this.#setAbort(false)
+    this.#endInOrder()
     this.socket.destroySoon()
   }
 
   destroy(): void {
-    this.#setAbort(false)
+    this.#endInOrder()
     this.socket.destroy()
   }
 
@@ -107,9 +109,10 @@ export class TcpConduit implements Conduit {
     this.socket.destroy()
   }
 
-  #setAbort(on: boolean): void {
-    const fd = this.#linux === undefined ? undefined : descriptorOf(this.socket)
-    if (fd !== undefined) this.#linux?.setAbortOnClose(fd, on)
+  #endInOrder(): void {
+    const fd = this.#abort === undefined ? undefined : descriptorOf(this.socket)
+    if (fd !== undefined) this.#abort?.setAbortOnClose(fd, false)
+    this.#abort = undefined
   }
 
   #onRead(bytes: number): boolean {

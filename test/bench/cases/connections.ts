@@ -27,4 +27,4 @@ export const connections: Case = {
   }
 }
 
-const LOAD = { concurrency: 16, warmUpMs: 500, measureMs: 2000 }
+const LOAD = { concurrency: 16, warmUpMs: 400, measureMs: 1500 }

@@ -29,4 +29,4 @@ export const requests: Case = {
   }
 }
 
-const LOAD = { connections: 32, warmUpMs: 500, measureMs: 2000 }
+const LOAD = { connections: 32, warmUpMs: 400, measureMs: 1500 }

@@ -7,7 +7,7 @@ export const throughput: Case = {
   fresh: false,
   run: async (load, running) => {
     let cpu = () => [] as ReadonlyArray<number>
-    const order = { _tag: "Stream", entry: running.entries.source, warmUpMs: 500, measureMs: 2000 } as const
+    const order = { _tag: "Stream", entry: running.entries.source, warmUpMs: 400, measureMs: 1500 } as const
     const { bytes, elapsedMs } = await load.measure(order, "Streamed", () => (cpu = cpuMeter(running)))
     const gigabytes = bytes / 1e9
     return [

@@ -80,8 +80,9 @@ const value: Arbitrary.Arbitrary<FieldValue> = Arbitrary.flatMap(oneOf(["text", 
     : Arbitrary.map(anyText, (text): FieldValue => (kind === "bare" ? { bare: text } : text))
 )
 const field = Arbitrary.map(Arbitrary.all([integer(0, 9), value]), ([key, value]) => [`k${key}`, value] as const)
-const hostileEvent = Arbitrary.map(Arbitrary.all([anyText, Arbitrary.array(field, { maxLength: 4 })]), ([message, fields]) =>
-  event({ message, fields })
+const hostileEvent = Arbitrary.map(
+  Arbitrary.all([anyText, Arbitrary.array(field, { maxLength: 4 })]),
+  ([message, fields]) => event({ message, fields })
 )
 
 describe("whatever a peer puts into it", () => {

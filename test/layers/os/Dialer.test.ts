@@ -47,7 +47,9 @@ const at = ({ host, port }: { readonly host: string; readonly port: number }): S
 const blackHole = Effect.gen(function* () {
   const linux = yield* Effect.promise(linuxCalls)
   const fd = yield* Effect.acquireRelease(
-    Effect.sync(() => linux.listen({ address: { ip: LOOPBACK_V4, port: 0 }, backlog: 0 })),
+    Effect.sync(() =>
+      linux.listen({ address: { ip: LOOPBACK_V4, port: 0 }, backlog: 0, keepalive: undefined, abortOnClose: false })
+    ),
     (fd) => Effect.sync(() => linux.close(fd))
   )
   const address = linux.localAddress(fd)

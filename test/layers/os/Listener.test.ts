@@ -38,7 +38,10 @@ const listenersOf = (layout: Layout, shard: number, shards: number, native: type
 /** The process's listening socket, as the main thread makes it. */
 const processSocket = Effect.gen(function* () {
   const factory = Context.get(yield* Layer.build(Layer.provide(SocketFactory.layer, Native.layer)), SocketFactory)
-  const { address, fd } = yield* factory.listen({ ip: LOOPBACK_V4, port: 0 })
+  const { address, fd } = yield* factory.listen(
+    { ip: LOOPBACK_V4, port: 0 },
+    { keepalive: undefined, abortOnClose: false }
+  )
   const spec: ListenerSpec = { kind: "outbound", address, fd }
   return { spec, connect: () => connectPlain({ host: address.ip, port: address.port }) }
 })
@@ -82,10 +85,9 @@ describe.skipIf(!onLinux)("a listener on the process's socket (Linux)", () => {
       client.end("early")
       const [accepted, text] = yield* Effect.promise(() => seen.promise)
       assert.strictEqual(text, "early")
-      assert.deepStrictEqual(accepted.local, spec.address)
+      assert.deepStrictEqual(accepted.local(), spec.address)
       assert.deepStrictEqual(accepted.originalDestination(), spec.address)
       assert.deepStrictEqual(accepted.peer, { ip: LOOPBACK_V4, port: client.localPort })
-      assert.isAbove(accepted.fd ?? 0, 2)
     })
   )
 

@@ -25,7 +25,9 @@ beforeAll(async () => {
 /** A listening descriptor that the test owns. */
 const listening = (ip: string, port = 0) =>
   Effect.acquireRelease(
-    Effect.sync(() => linux.listen({ address: { ip: ipUnsafe(ip), port }, backlog: 16 })),
+    Effect.sync(() =>
+      linux.listen({ address: { ip: ipUnsafe(ip), port }, backlog: 16, keepalive: undefined, abortOnClose: false })
+    ),
     (fd) => Effect.sync(() => linux.close(fd))
   )
 
@@ -67,7 +69,7 @@ describe.skipIf(!onLinux)("the kernel's calls (Linux)", () => {
       const address = linux.localAddress(yield* listening("127.0.0.1"))
       const before = openSockets()
       assert.strictEqual(
-        codeOf(() => linux.listen({ address, backlog: 1 })),
+        codeOf(() => linux.listen({ address, backlog: 1, keepalive: undefined, abortOnClose: false })),
         "EADDRINUSE"
       )
       assert.deepStrictEqual(openSockets(), before)
@@ -77,7 +79,7 @@ describe.skipIf(!onLinux)("the kernel's calls (Linux)", () => {
   it("an address that is not this machine's is EADDRNOTAVAIL; a wrong descriptor EBADF", () => {
     const address = { ip: ipUnsafe("192.0.2.1"), port: 0 }
     assert.strictEqual(
-      codeOf(() => linux.listen({ address, backlog: 1 })),
+      codeOf(() => linux.listen({ address, backlog: 1, keepalive: undefined, abortOnClose: false })),
       "EADDRNOTAVAIL"
     )
     assert.strictEqual(
@@ -100,7 +102,12 @@ describe.skipIf(!onLinux)("the kernel's calls (Linux)", () => {
 
   it.live("a duplicate keeps the socket listening when the first descriptor is closed", () =>
     Effect.gen(function* () {
-      const fd = linux.listen({ address: { ip: LOOPBACK, port: 0 }, backlog: 16 })
+      const fd = linux.listen({
+        address: { ip: LOOPBACK, port: 0 },
+        backlog: 16,
+        keepalive: undefined,
+        abortOnClose: false
+      })
       const { port } = linux.localAddress(fd)
       const own = linux.duplicate(fd)
       yield* Effect.addFinalizer(() => Effect.sync(() => linux.close(own)))

@@ -15,7 +15,7 @@ describe.skipIf(Os.platform() !== "linux")("the listening sockets of the process
   it.live("are open for as long as their scope", () =>
     Effect.gen(function* () {
       const scope = yield* Scope.make()
-      const { address, fd } = yield* Scope.provide((yield* factory).listen({ ip: LOOPBACK_V4, port: 0 }), scope)
+      const { address, fd } = yield* Scope.provide((yield* factory).listen({ ip: LOOPBACK_V4, port: 0 }, PLAIN), scope)
       assert.isAbove(address.port, 0)
       assert.isTrue(isOpen(fd ?? -1))
       yield* Scope.close(scope, Exit.void)
@@ -26,10 +26,10 @@ describe.skipIf(Os.platform() !== "linux")("the listening sockets of the process
   it.live("say in plain words why a port cannot be had", () =>
     Effect.gen(function* () {
       const { listen } = yield* factory
-      const { address } = yield* listen({ ip: LOOPBACK_V4, port: 0 })
-      const taken = yield* Effect.flip(listen(address))
+      const { address } = yield* listen({ ip: LOOPBACK_V4, port: 0 }, PLAIN)
+      const taken = yield* Effect.flip(listen(address, PLAIN))
       assert.strictEqual(taken.message, `cannot listen on 127.0.0.1:${address.port}: the port is taken`)
-      const foreign = yield* Effect.flip(listen({ ip: ipUnsafe("192.0.2.1"), port: 0 }))
+      const foreign = yield* Effect.flip(listen({ ip: ipUnsafe("192.0.2.1"), port: 0 }, PLAIN))
       assert.strictEqual(foreign.message, "cannot listen on 192.0.2.1:0: this machine does not have that address")
     })
   )
@@ -44,6 +44,8 @@ it.live("without the kernel's help each shard binds for itself", () =>
   Effect.gen(function* () {
     const { listen } = yield* SocketFactory
     const address = { ip: LOOPBACK_V4, port: 0 }
-    assert.deepStrictEqual(yield* listen(address), { address, fd: undefined })
+    assert.deepStrictEqual(yield* listen(address, PLAIN), { address, fd: undefined })
   }).pipe(Effect.provide(Layer.provide(SocketFactory.layer, Native.layerPortable)))
 )
+
+const PLAIN = { keepalive: undefined, abortOnClose: false }
