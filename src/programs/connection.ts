@@ -6,7 +6,6 @@ import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Scope from "effect/Scope"
 import type { SocketAddress } from "../domain/Address.ts"
 import { completeLine, deniedLine, openedLine } from "../domain/connection/AccessLine.ts"
 import type { ConnectionRecord, Outcome, Reporter } from "../domain/connection/ConnectionRecord.ts"
@@ -42,24 +41,35 @@ export const newRecord = (
 
 /**
  * From "opened" to "closed", each counted and logged exactly once. `reach` brings the two conduits; it and the relay
- * race against the reasons to cut the connection.
+ * race against the reasons to cut the connection. Like every `make…` here, it reads what it depends on once, not for
+ * each connection.
  */
-export const carry = Effect.fnUntraced(function* <R>(
-  record: ConnectionRecord,
-  reach: Effect.Effect<Conduits, ProxyError, R>
-): Effect.fn.Return<void, ProxyError, Connections | ShardMetrics | AccessLog | Scope.Scope | R> {
+export const makeCarry = Effect.gen(function* () {
   const connections = yield* Connections
   const metrics = yield* ShardMetrics
   const access = yield* AccessLog
-  metrics.add("connectionsOpened", 1)
-  metrics.add("connectionsOpen", 1)
-  if (access.enabled("debug")) access.write(openedLine(record))
-  const cut = yield* connections.register(record)
-  const carried = Effect.flatMap(reach, (conduits) => relay(conduits, tallyOf(record, metrics)))
-  yield* Effect.onExit(Effect.raceFirst(carried, cut), (exit) =>
-    Effect.map(Clock.currentTimeMillis, (now) => account(record, exit, now, metrics, access))
-  )
+  const clock = yield* Clock.Clock
+  return <R>(
+    record: ConnectionRecord,
+    reach: Effect.Effect<Conduits, ProxyError, R>
+  ): Effect.Effect<RelayEnd, ProxyError, R> =>
+    // never cut between opening and the promise to close
+    Effect.uninterruptibleMask((restore) => {
+      metrics.add("connectionsOpened", 1)
+      metrics.add("connectionsOpen", 1)
+      if (access.enabled("debug")) access.write(openedLine(record))
+      const cut = connections.register(record)
+      const carried = Effect.flatMap(reach, (conduits) => relay(conduits, tallyOf(record, metrics)))
+      return Effect.onExit(restore(Effect.raceFirst(carried, cut)), (exit) =>
+        Effect.sync(() => {
+          connections.unregister(record)
+          account(record, exit, clock.currentTimeMillisUnsafe(), metrics, access)
+        })
+      )
+    })
 })
+
+export type Carry = Effect.Success<typeof makeCarry>
 
 /** Bytes are counted where they pass: in the record, and for all to see. */
 const tallyOf = (record: ConnectionRecord, metrics: ShardMetrics["Service"]): Tally => ({

@@ -1,9 +1,12 @@
 /** Inbound HBONE: one CONNECT stream of a tunnel, to our workload (reference datapath §4). */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import { httpStatus, type ProxyError, proxyError, Reason } from "../domain/connection/ProxyError.ts"
+import * as Result from "effect/Result"
+import type { SocketAddress } from "../domain/Address.ts"
+import { httpStatus, proxyError, Reason } from "../domain/connection/ProxyError.ts"
 import { inboundTarget } from "../domain/decide/InboundTarget.ts"
-import { identityOf } from "../domain/mesh/Workload.ts"
+import type { Mesh } from "../domain/mesh/Mesh.ts"
+import { identityOf, type Workload } from "../domain/mesh/Workload.ts"
 import type { ProxySet } from "../domain/shard/Message.ts"
 import { parseAuthority } from "../domain/wire/Authority.ts"
 import { baggageOf, parseBaggage } from "../domain/wire/Baggage.ts"
@@ -14,63 +17,83 @@ import { AccessLog } from "../layers/observe/Logging.ts"
 import { ShardMetrics } from "../layers/observe/Metrics.ts"
 import { Dialer } from "../layers/os/Dialer.ts"
 import { Settings } from "../layers/runtime/ShardContext.ts"
-import { carry, denied, newRecord, unknownWorkload } from "./connection.ts"
+import { denied, makeCarry, newRecord, unknownWorkload } from "./connection.ts"
 
-export const inbound = Effect.fnUntraced(function* (set: ProxySet, stream: IncomingStream, ends: TunnelEnds) {
+export const makeInbound = Effect.fnUntraced(function* (set: ProxySet) {
   const { network, responseBaggage } = yield* Settings
   const access = yield* AccessLog
+  const carry = yield* makeCarry
+  const clock = yield* Clock.Clock
   const dialer = yield* Dialer
+  const mesh = yield* MeshReplica
   const metrics = yield* ShardMetrics
-  const mesh = (yield* MeshReplica).current()
-  const record = newRecord("destination", ends.peer, ends.local, yield* Clock.currentTimeMillis)
-  const refuse = (error: ProxyError) => Effect.sync(() => stream.refuse(httpStatus(error.reason)))
-  // the stream is ours from here on: it never outlives this fiber
-  metrics.add("streamsOpen", 1)
-  yield* Effect.addFinalizer(() =>
-    Effect.sync(() => {
+
+  /** The connection itself, once the stream has an owner. */
+  const connection = (stream: IncomingStream, ends: TunnelEnds) =>
+    Effect.suspend(() => {
+      const state = mesh.current()
+      const record = newRecord("destination", ends.peer, ends.local, clock.currentTimeMillisUnsafe())
+      const decision = decide(state, set, stream, ends.local)
+      if (Result.isFailure(decision)) {
+        denied(access, "destination", ends.peer, ends.local, decision.failure)
+        stream.refuse(httpStatus(decision.failure.reason))
+        return Effect.fail(decision.failure)
+      }
+      const { service, target, workload } = decision.success
+      record.hboneAuthority = stream.authority
+      record.mutualTls = true
+      record.sourceIdentity = ends.principal
+      record.destinationIdentity = identityOf(workload)
+      record.destinationWorkload = workload
+      record.service = service
+      // traffic through another network's gateway comes from the gateway's address: its baggage tells whose it is (§4.9)
+      record.sourceWorkload = isOwnNetwork(stream, network) ? state.workloadByAddress(network, ends.peer.ip) : undefined
+      record.sourceBaggage = parseBaggage(stream.header("baggage"))
+      return carry(record, reach(stream, workload, target))
+    })
+
+  const reach = (stream: IncomingStream, workload: Workload, target: SocketAddress) =>
+    Effect.matchEffect(dialer.dial(target), {
+      onFailure: (error) => {
+        stream.refuse(httpStatus(error.reason))
+        return Effect.fail(error)
+      },
+      onSuccess: (upstream) => {
+        const downstream = stream.accept(responseBaggage ? { baggage: baggageOf(workload) } : {})
+        return downstream === undefined
+          ? Effect.fail(proxyError(Reason.ReceiveFailed({ detail: "client disconnected" })))
+          : Effect.succeed({ downstream, upstream })
+      }
+    })
+
+  return (stream: IncomingStream, ends: TunnelEnds) => {
+    metrics.add("streamsOpen", 1)
+    // the stream is ours from here on: it never outlives this fiber
+    const release = Effect.sync(() => {
       stream.cut()
       metrics.add("streamsOpen", -1)
     })
-  )
-
-  const decided = Effect.gen(function* () {
-    if (stream.method !== "CONNECT") return yield* proxyError(Reason.NonConnectMethod({ method: stream.method }))
-    const authority = yield* Effect.mapError(Effect.fromResult(parseAuthority(stream.authority)), () =>
-      proxyError(Reason.InvalidAuthority({ authority: stream.authority }))
+    return Effect.andThen(
+      Effect.addFinalizer(() => release),
+      connection(stream, ends)
     )
-    const workload = mesh.localWorkload(set.workload)
-    if (workload === undefined) return yield* unknownWorkload(set.workload)
-    const forwarded = stream.header("forwarded")[0]
-    const forwardedHost = forwarded === undefined ? undefined : parseForwardedHost(forwarded)
-    const { illegalPorts } = set
-    const request = { workload, connected: ends.local, authority, forwardedHost, illegalPorts }
-    return { workload, ...(yield* Effect.fromResult(inboundTarget(mesh, request))) }
-  })
-  const { service, target, workload } = yield* Effect.tapError(decided, (error) => {
-    denied(access, "destination", ends.peer, ends.local, error)
-    return refuse(error)
-  })
-
-  record.hboneAuthority = stream.authority
-  record.mutualTls = true
-  record.sourceIdentity = ends.principal
-  record.destinationIdentity = identityOf(workload)
-  record.destinationWorkload = workload
-  record.service = service
-  // traffic through another network's gateway comes from the gateway's address: only its baggage tells whose it is (§4.9)
-  const ownNetwork = stream
-    .header("x-forwarded-network")
-    .every((other) => other.toLowerCase() === network.toLowerCase())
-  record.sourceWorkload = ownNetwork ? mesh.workloadByAddress(network, ends.peer.ip) : undefined
-  record.sourceBaggage = parseBaggage(stream.header("baggage"))
-
-  yield* carry(
-    record,
-    Effect.gen(function* () {
-      const upstream = yield* Effect.tapError(dialer.dial(target), refuse)
-      const downstream = stream.accept(responseBaggage ? { baggage: baggageOf(workload) } : {})
-      if (downstream === undefined) return yield* proxyError(Reason.ReceiveFailed({ detail: "client disconnected" }))
-      return { downstream, upstream }
-    })
-  )
+  }
 })
+
+const decide = (mesh: Mesh, set: ProxySet, stream: IncomingStream, connected: SocketAddress) => {
+  if (stream.method !== "CONNECT") return fail(Reason.NonConnectMethod({ method: stream.method }))
+  const authority = parseAuthority(stream.authority)
+  if (Result.isFailure(authority)) return fail(Reason.InvalidAuthority({ authority: stream.authority }))
+  const workload = mesh.localWorkload(set.workload)
+  if (workload === undefined) return Result.fail(unknownWorkload(set.workload))
+  const forwarded = stream.header("forwarded")[0]
+  const forwardedHost = forwarded === undefined ? undefined : parseForwardedHost(forwarded)
+  const { illegalPorts } = set
+  const request = { workload, connected, authority: authority.success, forwardedHost, illegalPorts }
+  return Result.map(inboundTarget(mesh, request), (target) => ({ workload, ...target }))
+}
+
+const fail = (reason: Reason) => Result.fail(proxyError(reason))
+
+const isOwnNetwork = (stream: IncomingStream, network: string): boolean =>
+  stream.header("x-forwarded-network").every((other) => other.toLowerCase() === network.toLowerCase())

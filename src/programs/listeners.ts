@@ -24,10 +24,10 @@ import { Connections } from "../layers/runtime/Connections.ts"
 import { Settings } from "../layers/runtime/ShardContext.ts"
 import { ReadinessServer } from "../layers/serve/ReadinessServer.ts"
 import { denied, unknownWorkload } from "./connection.ts"
-import { inbound } from "./inbound.ts"
-import { outbound } from "./outbound.ts"
-import { passthrough } from "./passthrough.ts"
-import { socks5 } from "./socks5.ts"
+import { makeInbound } from "./inbound.ts"
+import { makeOutbound } from "./outbound.ts"
+import { makePassthrough } from "./passthrough.ts"
+import { makeSocks5 } from "./socks5.ts"
 
 /** What the data path of a shard is made of. */
 export type DataPath =
@@ -65,7 +65,10 @@ export const serve = Effect.fnUntraced(function* (set: ProxySet, accepting: Scop
     onOpened: () => metrics.add("tunnelsOpened", 1),
     onClosed: () => metrics.add("tunnelsClosed", 1)
   })
-  const run = yield* connections.runner<DataPath>()
+  const run = yield* connections.runner<never>()
+  const outbound = yield* makeOutbound(set, pool)
+  const passthrough = yield* makePassthrough(set)
+  const socks5 = yield* makeSocks5(set, pool)
 
   /** Counts the socket for as long as it is open, and gives it its options. */
   const tracked = (socket: Net.Socket): Net.Socket => {
@@ -89,15 +92,15 @@ export const serve = Effect.fnUntraced(function* (set: ProxySet, accepting: Scop
     outbound: (accepted) => {
       const downstream = conduit(accepted)
       const target = accepted.originalDestination()
-      run(owning(downstream, outbound(set, pool, { downstream, source: accepted.peer, target })))
+      run(owning(downstream, outbound({ downstream, source: accepted.peer, target })))
     },
     inboundPlaintext: (accepted) => {
       const downstream = conduit(accepted)
-      run(owning(downstream, passthrough(set, downstream, accepted.peer, accepted.originalDestination())))
+      run(owning(downstream, passthrough(downstream, accepted.peer, accepted.originalDestination())))
     },
     socks5: (accepted) => {
       const downstream = conduit(accepted)
-      run(owning(downstream, socks5(set, pool, downstream, accepted.peer)))
+      run(owning(downstream, socks5(downstream, accepted.peer)))
     },
     inbound: (accepted) => {
       const socket = tracked(accepted.socket({ allowHalfOpen: false }))
@@ -118,7 +121,8 @@ const makeTunnels = Effect.fnUntraced(function* (set: ProxySet) {
   const scope = yield* Effect.scope
   const access = yield* AccessLog
   const certificates = yield* CertificateReplica
-  const run = yield* (yield* Connections).runner<DataPath>()
+  const run = yield* (yield* Connections).runner<never>()
+  const inbound = yield* makeInbound(set)
   const mesh = yield* MeshReplica
   const metrics = yield* ShardMetrics
   const settings = yield* Settings
@@ -144,7 +148,7 @@ const makeTunnels = Effect.fnUntraced(function* (set: ProxySet) {
           onSuccess: (principal) => ({ principal }),
           onFailure: ({ message }) => ({ refused: message })
         }),
-      onStream: (stream, ends) => run(inbound(set, stream, ends)),
+      onStream: (stream, ends) => run(inbound(stream, ends)),
       onRefused: (peer, local, detail) =>
         refused(peer, local, proxyError(Reason.TlsFailed({ address: peer === undefined ? "-" : peer.ip, detail }))),
       onOpened: () => metrics.add("tunnelsOpened", 1),

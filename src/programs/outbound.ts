@@ -2,12 +2,14 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
+import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
-import { formatSocketAddress, type SocketAddress } from "../domain/Address.ts"
+import { formatSocketAddress, type Ip, type SocketAddress } from "../domain/Address.ts"
 import type { ConnectionRecord } from "../domain/connection/ConnectionRecord.ts"
 import { type ProxyError, proxyError, Reason } from "../domain/connection/ProxyError.ts"
 import { resolve, type Upstream } from "../domain/decide/Resolve.ts"
 import { isSelfCall } from "../domain/decide/SelfCall.ts"
+import type { Spiffe } from "../domain/Identity.ts"
 import { identityOf, type Workload } from "../domain/mesh/Workload.ts"
 import type { ProxySet } from "../domain/shard/Message.ts"
 import { baggageOf } from "../domain/wire/Baggage.ts"
@@ -22,52 +24,60 @@ import { AccessLog } from "../layers/observe/Logging.ts"
 import type { Conduit } from "../layers/os/Conduit.ts"
 import { Dialer } from "../layers/os/Dialer.ts"
 import { Settings } from "../layers/runtime/ShardContext.ts"
-import { carry, denied, newRecord, unknownWorkload } from "./connection.ts"
+import { denied, makeCarry, newRecord, unknownWorkload } from "./connection.ts"
 
 export interface OutboundConnection {
   readonly downstream: Conduit
   readonly source: SocketAddress
   /** Where the application wanted to go. */
   readonly target: SocketAddress
-  readonly early?: Buffer
+  readonly early?: Buffer | undefined
   /** Told once, before any byte is moved, that the upstream is there, or why it will never be. */
   readonly onOutcome?: (failed: Reason | undefined) => void
 }
 
-export const outbound = Effect.fnUntraced(function* (set: ProxySet, pool: HbonePool, connection: OutboundConnection) {
-  const { downstream, early, onOutcome, source, target } = connection
-  const record = newRecord("source", source, target, yield* Clock.currentTimeMillis)
-  const { upstream, workload } = yield* Effect.tapError(decide(set, target), (error) =>
-    Effect.map(AccessLog, (access) => {
-      denied(access, "source", source, target, error)
-      onOutcome?.(error.reason)
-    })
-  )
-  note(record, workload, upstream)
-  yield* carry(
-    record,
-    Effect.mapBoth(reach(set, pool, record, workload, upstream), {
-      onSuccess: (reached) => {
-        onOutcome?.(undefined)
-        return { downstream, upstream: reached, early }
-      },
-      onFailure: (error) => {
-        onOutcome?.(error.reason)
-        return error
-      }
-    })
-  )
-})
-
-const decide = Effect.fnUntraced(function* (set: ProxySet, target: SocketAddress) {
+export const makeOutbound = Effect.fnUntraced(function* (set: ProxySet, pool: HbonePool) {
   const { network } = yield* Settings
-  const mesh = (yield* MeshReplica).current()
-  const workload = mesh.localWorkload(set.workload)
-  if (isSelfCall(target, set.illegalPorts, { loopbackOnly: true })) return yield* proxyError(Reason.SelfCall())
-  if (workload === undefined) return yield* unknownWorkload(set.workload)
-  const random = yield* Random.next
-  const request = { source: workload, target, network, hbonePort: set.hbonePort, random }
-  return { workload, upstream: yield* Effect.fromResult(resolve(mesh, request)) }
+  const access = yield* AccessLog
+  const carry = yield* makeCarry
+  const clock = yield* Clock.Clock
+  const mesh = yield* MeshReplica
+  const random = yield* Random.Random
+  const reach = yield* makeReach(set, pool)
+
+  const decide = (target: SocketAddress) => {
+    const state = mesh.current()
+    const source = state.localWorkload(set.workload)
+    if (isSelfCall(target, set.illegalPorts, { loopbackOnly: true })) return Result.fail(proxyError(Reason.SelfCall()))
+    if (source === undefined) return Result.fail(unknownWorkload(set.workload))
+    const request = { source, target, network, hbonePort: set.hbonePort, random: random.nextDoubleUnsafe() }
+    return Result.map(resolve(state, request), (upstream) => ({ source, upstream }))
+  }
+
+  return ({ downstream, early, onOutcome, source, target }: OutboundConnection) =>
+    Effect.suspend(() => {
+      const record = newRecord("source", source, target, clock.currentTimeMillisUnsafe())
+      const decision = decide(target)
+      if (Result.isFailure(decision)) {
+        denied(access, "source", source, target, decision.failure)
+        onOutcome?.(decision.failure.reason)
+        return Effect.fail(decision.failure)
+      }
+      note(record, decision.success.source, decision.success.upstream)
+      return carry(
+        record,
+        Effect.mapBoth(reach(record, decision.success.source, decision.success.upstream), {
+          onSuccess: (upstream) => {
+            onOutcome?.(undefined)
+            return { downstream, upstream, early }
+          },
+          onFailure: (error) => {
+            onOutcome?.(error.reason)
+            return error
+          }
+        })
+      )
+    })
 })
 
 /** What the decision says about the connection. */
@@ -92,52 +102,53 @@ const note = (record: ConnectionRecord, source: Workload, upstream: Upstream): v
   }
 }
 
-const reach = Effect.fnUntraced(function* (
-  set: ProxySet,
-  pool: HbonePool,
-  record: ConnectionRecord,
-  source: Workload,
-  upstream: Upstream
-): Effect.fn.Return<Conduit, ProxyError, Scope.Scope | Dialer | CertificateReplica | Settings> {
-  const dialer = yield* Dialer
-  if (upstream._tag === "Passthrough") return yield* dialer.dial(upstream.target, set.localIp)
-  if (upstream._tag === "Direct") return yield* dialer.dial(upstream.address, set.localIp)
+/** How the other side is reached: a dial, or a stream of a tunnel. */
+const makeReach = Effect.fnUntraced(function* (set: ProxySet, pool: HbonePool) {
   const certificates = yield* CertificateReplica
+  const dialer = yield* Dialer
+  const random = yield* Random.Random
   const settings = yield* Settings
-  const identity = identityOf(source)
-  const open = Effect.flatMap(certificates.get(identity), (bundle) =>
-    openTunnel({
-      nextHop: upstream.nextHop,
-      tls: clientOptions(bundle, settings.tls, upstream.identities),
-      http2: settings.http2,
-      maxStreams: settings.pool.maxStreams,
-      handshakeTimeoutMs: settings.handshakeTimeoutMs,
-      dial: (address) => Effect.mapError(dialer.dialSocket(address, set.localIp), asHbone)
-    })
-  )
-  // ztunnel's key and the workload: a reused pod IP must never meet an old tunnel (reference users §1.3)
-  const key = [
-    identity,
-    ...upstream.identities,
-    record.source.ip,
-    formatSocketAddress(upstream.nextHop),
-    upstream.workload.uid
-  ].join(" ")
-  const trace = makeTraceContext(yield* randomBytes(TRACE_CONTEXT_BYTES))
-  const { conduit } = yield* pool.connect(
-    key,
-    {
+
+  const open = (identity: Spiffe, upstream: Hbone) =>
+    Effect.flatMap(certificates.get(identity), (bundle) =>
+      openTunnel({
+        nextHop: upstream.nextHop,
+        tls: clientOptions(bundle, settings.tls, upstream.identities),
+        http2: settings.http2,
+        maxStreams: settings.pool.maxStreams,
+        handshakeTimeoutMs: settings.handshakeTimeoutMs,
+        dial: (address) => Effect.mapError(dialer.dialSocket(address, set.localIp), asHbone)
+      })
+    )
+
+  return (
+    record: ConnectionRecord,
+    source: Workload,
+    upstream: Upstream
+  ): Effect.Effect<Conduit, ProxyError, Scope.Scope> => {
+    if (upstream._tag === "Passthrough") return dialer.dial(upstream.target, set.localIp)
+    if (upstream._tag === "Direct") return dialer.dial(upstream.address, set.localIp)
+    const identity = identityOf(source)
+    const request = {
       authority: upstream.authority,
       headers: {
         baggage: baggageOf(source),
         forwarded: formatForwarded(record.source, upstream.service?.hostname),
-        traceparent: formatTraceparent(trace)
+        traceparent: formatTraceparent(makeTraceContext(randomBytes(random)))
       }
-    },
-    open
-  )
-  return conduit
+    }
+    return Effect.map(
+      pool.connect(poolKey(identity, record.source.ip, upstream), request, open(identity, upstream)),
+      ({ conduit }) => conduit
+    )
+  }
 })
+
+type Hbone = Extract<Upstream, { readonly _tag: "Hbone" }>
+
+/** ztunnel's key and the workload: a reused pod IP must never meet an old tunnel (reference users §1.3). */
+const poolKey = (identity: Spiffe, from: Ip, { identities, nextHop, workload }: Hbone): string =>
+  [identity, ...identities, from, formatSocketAddress(nextHop), workload.uid].join(" ")
 
 /** A dial to an HBONE port that timed out is most often a NetworkPolicy, and is named so. */
 const asHbone = (error: ProxyError): ProxyError =>
@@ -145,9 +156,5 @@ const asHbone = (error: ProxyError): ProxyError =>
     ? proxyError(Reason.HboneConnectTimeout({ address: error.reason.address, detail: error.reason.detail }))
     : error
 
-/** `count` is a multiple of 4. */
-const randomBytes = (count: number): Effect.Effect<Uint8Array> =>
-  Effect.map(Random.Random, (random) => {
-    const words = Uint32Array.from({ length: count / 4 }, () => random.nextDoubleUnsafe() * 2 ** 32)
-    return new Uint8Array(words.buffer)
-  })
+const randomBytes = (random: { readonly nextDoubleUnsafe: () => number }): Uint8Array =>
+  Uint8Array.from({ length: TRACE_CONTEXT_BYTES }, () => random.nextDoubleUnsafe() * 256)

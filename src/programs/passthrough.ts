@@ -11,30 +11,32 @@ import { AccessLog } from "../layers/observe/Logging.ts"
 import type { Conduit } from "../layers/os/Conduit.ts"
 import { Dialer } from "../layers/os/Dialer.ts"
 import { Settings } from "../layers/runtime/ShardContext.ts"
-import { carry, denied, newRecord, unknownWorkload } from "./connection.ts"
+import { denied, makeCarry, newRecord, unknownWorkload } from "./connection.ts"
 
-export const passthrough = Effect.fnUntraced(function* (
-  set: ProxySet,
-  downstream: Conduit,
-  source: SocketAddress,
-  target: SocketAddress
-) {
+export const makePassthrough = Effect.fnUntraced(function* (set: ProxySet) {
   const { network } = yield* Settings
   const access = yield* AccessLog
+  const carry = yield* makeCarry
+  const clock = yield* Clock.Clock
   const dialer = yield* Dialer
-  const mesh = (yield* MeshReplica).current()
-  const workload = mesh.localWorkload(set.workload)
-  if (isSelfCall(target, set.illegalPorts, { loopbackOnly: false }) || workload === undefined) {
-    const error = workload === undefined ? unknownWorkload(set.workload) : proxyError(Reason.SelfCall())
-    denied(access, "destination", source, target, error)
-    return yield* error
-  }
-  const record = newRecord("destination", source, target, yield* Clock.currentTimeMillis)
-  record.sourceWorkload = mesh.workloadByAddress(network, source.ip)
-  record.destinationWorkload = workload
-  record.service = guessService(mesh, workload, target.port, undefined)
-  yield* carry(
-    record,
-    Effect.map(dialer.dial(target), (upstream) => ({ downstream, upstream }))
-  )
+  const mesh = yield* MeshReplica
+
+  return (downstream: Conduit, source: SocketAddress, target: SocketAddress) =>
+    Effect.suspend(() => {
+      const state = mesh.current()
+      const workload = state.localWorkload(set.workload)
+      if (isSelfCall(target, set.illegalPorts, { loopbackOnly: false }) || workload === undefined) {
+        const error = workload === undefined ? unknownWorkload(set.workload) : proxyError(Reason.SelfCall())
+        denied(access, "destination", source, target, error)
+        return Effect.fail(error)
+      }
+      const record = newRecord("destination", source, target, clock.currentTimeMillisUnsafe())
+      record.sourceWorkload = state.workloadByAddress(network, source.ip)
+      record.destinationWorkload = workload
+      record.service = guessService(state, workload, target.port, undefined)
+      return carry(
+        record,
+        Effect.map(dialer.dial(target), (upstream) => ({ downstream, upstream }))
+      )
+    })
 })

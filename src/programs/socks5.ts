@@ -3,11 +3,12 @@
  * §1.7). The answer is sent when the upstream is reached, so that it tells the truth (ztunnel's says yes before it dials).
  */
 import * as Effect from "effect/Effect"
-import type * as Scope from "effect/Scope"
 import * as Dns from "node:dns"
-import { isIpv6, parseIp, type SocketAddress } from "../domain/Address.ts"
+import { type Ip, isIpv6, kernelAddress, type SocketAddress } from "../domain/Address.ts"
 import { type ProxyError, proxyError, Reason } from "../domain/connection/ProxyError.ts"
 import { resolveHostname } from "../domain/decide/Resolve.ts"
+import type { Mesh } from "../domain/mesh/Mesh.ts"
+import type { Workload } from "../domain/mesh/Workload.ts"
 import type { ProxySet } from "../domain/shard/Message.ts"
 import type { Authority } from "../domain/wire/Authority.ts"
 import {
@@ -15,8 +16,7 @@ import {
   parseSocks5Request,
   SOCKS5_MAX_BYTES,
   SOCKS5_REPLY,
-  socks5Reply,
-  type Socks5Step
+  socks5Reply
 } from "../domain/wire/Socks5.ts"
 import type { HbonePool } from "../layers/hbone/HbonePool.ts"
 import { MeshReplica } from "../layers/mesh/MeshReplica.ts"
@@ -25,51 +25,74 @@ import { readUntil } from "../layers/os/Handshake.ts"
 import type { TcpConduit } from "../layers/os/TcpConduit.ts"
 import { Settings } from "../layers/runtime/ShardContext.ts"
 import { denied, unknownWorkload } from "./connection.ts"
-import { outbound } from "./outbound.ts"
+import { makeOutbound } from "./outbound.ts"
 
-export const socks5 = Effect.fnUntraced(function* (
-  set: ProxySet,
-  pool: HbonePool,
-  downstream: TcpConduit,
-  source: SocketAddress
-) {
-  const { early, target } = yield* Effect.tapError(ask(set, downstream, source), (error) =>
-    Effect.map(AccessLog, (access) => {
-      denied(access, "source", source, undefined, error)
-      // what was answered still goes out
-      downstream.finish()
-    })
-  )
-  yield* outbound(set, pool, {
-    downstream,
-    source,
-    target,
-    early,
-    onOutcome: (failed) => {
-      reply(downstream, replyTo(failed))
-      if (failed !== undefined) downstream.finish()
-    }
-  })
-})
-
-/** The handshake, up to the reply to the request. */
-const ask = Effect.fnUntraced(function* (set: ProxySet, downstream: TcpConduit, source: SocketAddress) {
+export const makeSocks5 = Effect.fnUntraced(function* (set: ProxySet, pool: HbonePool) {
   const { handshakeTimeoutMs } = yield* Settings
-  const request = yield* Effect.gen(function* () {
-    const greeting = yield* read(downstream, parseSocks5Greeting, Buffer.alloc(0))
-    downstream.write(Buffer.from(greeting.value), ignore)
-    return yield* read(downstream, parseSocks5Request, greeting.rest)
-  }).pipe(
-    Effect.timeoutOrElse({
-      duration: handshakeTimeoutMs,
-      orElse: () => Effect.fail(failed(`no complete request within ${handshakeTimeoutMs} ms`))
-    })
-  )
-  const target = yield* Effect.tapError(locate(set, source, request.value), () =>
-    Effect.sync(() => reply(downstream, "hostUnreachable"))
-  )
-  return { target, early: request.rest }
+  const access = yield* AccessLog
+  const mesh = yield* MeshReplica
+  const outbound = yield* makeOutbound(set, pool)
+  const limits = { bytes: SOCKS5_MAX_BYTES * 2, timeMs: handshakeTimeoutMs }
+
+  const ask = (downstream: TcpConduit, source: SocketAddress) =>
+    readUntil(downstream, limits, handshake(downstream)).pipe(
+      Effect.mapError(({ detail }) => failed(detail)),
+      Effect.flatMap(({ early, step }) => {
+        if (step._tag === "Refused") {
+          if (step.reply.length > 0) downstream.write(Buffer.from(step.reply), ignore)
+          return Effect.fail(failed(step.detail))
+        }
+        const workload = mesh.current().localWorkload(set.workload)
+        if (workload === undefined) return Effect.fail(unknownWorkload(set.workload))
+        const located = locate(mesh.current(), workload, source, step.value)
+        return Effect.mapBoth(located, {
+          onSuccess: (target) => ({ target, early }),
+          onFailure: (error) => {
+            reply(downstream, "hostUnreachable")
+            return error
+          }
+        })
+      }),
+      Effect.tapError((error) =>
+        Effect.sync(() => {
+          denied(access, "source", source, undefined, error)
+          // what was answered still goes out
+          downstream.finish()
+        })
+      )
+    )
+
+  return (downstream: TcpConduit, source: SocketAddress) =>
+    Effect.flatMap(ask(downstream, source), ({ early, target }) =>
+      outbound({
+        downstream,
+        source,
+        target,
+        early,
+        onOutcome: (reason) => {
+          reply(downstream, replyTo(reason))
+          if (reason !== undefined) downstream.finish()
+        }
+      })
+    )
 })
+
+/** Greeting, our answer to it, request: from all bytes so far to what was asked, or why it is refused. */
+const handshake = (downstream: TcpConduit) => {
+  let greeted = 0
+  return (bytes: Buffer) => {
+    if (greeted === 0) {
+      const greeting = parseSocks5Greeting(bytes)
+      if (greeting._tag === "NeedMore") return undefined
+      if (greeting._tag === "Refused") return { step: greeting, early: undefined }
+      greeted = greeting.consumed
+      downstream.write(Buffer.from(greeting.value), ignore)
+    }
+    const step = parseSocks5Request(bytes.subarray(greeted))
+    if (step._tag === "NeedMore") return undefined
+    return { step, early: step._tag === "Done" ? bytes.subarray(greeted + step.consumed) : undefined }
+  }
+}
 
 const reply = (downstream: TcpConduit, code: keyof typeof SOCKS5_REPLY) =>
   downstream.write(Buffer.from(socks5Reply(SOCKS5_REPLY[code])), ignore)
@@ -80,54 +103,29 @@ const replyTo = (failed: Reason | undefined): keyof typeof SOCKS5_REPLY => {
 }
 
 /** Mesh names first, then the system's resolver; of the family the client itself uses, if there is one. */
-const locate = Effect.fnUntraced(function* (
-  set: ProxySet,
+const locate = (
+  mesh: Mesh,
+  workload: Workload,
   source: SocketAddress,
   target: Authority
-): Effect.fn.Return<SocketAddress, ProxyError, MeshReplica> {
-  if (target._tag === "Address") return target.address
-  const mesh = (yield* MeshReplica).current()
-  const workload = mesh.localWorkload(set.workload)
-  if (workload === undefined) return yield* unknownWorkload(set.workload)
+): Effect.Effect<SocketAddress, ProxyError> => {
+  if (target._tag === "Address") return Effect.succeed(target.address)
+  const { host, port } = target
   const family = isIpv6(source.ip) ? "IPv6" : "IPv4"
-  const known = resolveHostname(mesh, workload, target.host, family)
-  if (known !== undefined) return { ip: known, port: target.port }
-  const found = yield* systemLookup(target.host, family)
-  return {
-    ip: yield* Effect.mapError(Effect.fromResult(parseIp(found)), ({ message }) => failed(message)),
-    port: target.port
-  }
-})
+  const known = resolveHostname(mesh, workload, host, family)
+  return Effect.map(known === undefined ? systemLookup(host, family) : Effect.succeed(known), (ip) => ({ ip, port }))
+}
 
 const systemLookup = (host: string, family: "IPv4" | "IPv6") =>
-  Effect.callback<string, ProxyError>((resume) => {
+  Effect.callback<Ip, ProxyError>((resume) => {
     Dns.lookup(host, { all: true, verbatim: true }, (error, addresses) => {
       const wanted = addresses?.find((each) => each.family === (family === "IPv6" ? 6 : 4)) ?? addresses?.[0]
-      if (error !== null || wanted === undefined) {
-        resume(Effect.fail(proxyError(Reason.UnknownHostname({ hostname: host }))))
-      } else resume(Effect.succeed(wanted.address))
+      // the resolver may name a zone, which is no part of the address
+      const ip = error === null && wanted !== undefined ? kernelAddress(wanted.address, 0)?.ip : undefined
+      if (ip === undefined) resume(Effect.fail(proxyError(Reason.UnknownHostname({ hostname: host }))))
+      else resume(Effect.succeed(ip))
     })
   })
-
-/** The next message of the handshake, and what came behind it. */
-const read = <A>(
-  conduit: TcpConduit,
-  parse: (bytes: Uint8Array) => Socks5Step<A>,
-  before: Buffer
-): Effect.Effect<{ readonly value: A; readonly rest: Buffer }, ProxyError, Scope.Scope> =>
-  Effect.flatMap(
-    readUntil(conduit, before, SOCKS5_MAX_BYTES, (bytes) => {
-      const step = parse(bytes)
-      return step._tag === "NeedMore" ? undefined : { step, bytes }
-    }),
-    (read) => {
-      if (read === undefined) return Effect.fail(failed("the client closed during the handshake"))
-      const { bytes, step } = read
-      if (step._tag === "Done") return Effect.succeed({ value: step.value, rest: bytes.subarray(step.consumed) })
-      if (step.reply.length > 0) conduit.write(Buffer.from(step.reply), ignore)
-      return Effect.fail(failed(step.detail))
-    }
-  )
 
 const failed = (detail: string): ProxyError => proxyError(Reason.Socks5Failed({ detail }))
 const ignore = () => {}

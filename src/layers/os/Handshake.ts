@@ -1,37 +1,53 @@
 /** Reading the first bytes of a connection, before there is anyone to relay them to. */
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import type { Conduit } from "./Conduit.ts"
 import type { TcpConduit } from "./TcpConduit.ts"
 
+export interface HandshakeLimits {
+  readonly bytes: number
+  readonly timeMs: number
+}
+
 /**
- * Feeds `decide` all bytes so far (beginning with `before`) until it answers; then the conduit is held again. Undefined
- * when the peer ends first, or sends more than `limit` bytes that decide nothing.
+ * Feeds `decide` all bytes so far until it answers; then the conduit is held again. Otherwise says why not: the peer
+ * ended first, took too long, or sent too much that decides nothing.
  */
 export const readUntil = <A>(
   conduit: TcpConduit,
-  before: Buffer,
-  limit: number,
+  limits: HandshakeLimits,
   decide: (bytes: Buffer) => A | undefined
-): Effect.Effect<A | undefined> =>
-  Effect.callback<A | undefined>((resume) => {
-    let bytes = before
-    const done = (answer: A | undefined) => {
+): Effect.Effect<A, HandshakeError> =>
+  Effect.callback<A, HandshakeError>((resume) => {
+    let bytes = NOTHING
+    const done = (answer: Effect.Effect<A, HandshakeError>) => {
+      clearTimeout(timer)
       conduit.hold()
-      resume(Effect.succeed(answer))
+      resume(answer)
     }
-    const first = bytes.length > 0 ? decide(bytes) : undefined
-    if (first !== undefined) return done(first)
-    conduit.watch({ eof: () => done(undefined), gone: () => done(undefined) })
+    const fail = (detail: string) => done(Effect.fail(new HandshakeError({ detail })))
+    const timer = setTimeout(() => fail(`not complete within ${limits.timeMs} ms`), limits.timeMs)
+    const closed = () => fail("the client closed before it was complete")
+    conduit.watch({ eof: closed, gone: closed })
     conduit.pump(
       sink((chunk) => {
         bytes = Buffer.concat([bytes, chunk])
         const answer = decide(bytes)
-        if (answer !== undefined || bytes.length > limit) done(answer)
+        if (answer !== undefined) done(Effect.succeed(answer))
+        else if (bytes.length > limits.bytes) fail(`more than ${limits.bytes} bytes`)
       }),
-      () => {}
+      ignore
     )
-    return Effect.sync(() => conduit.hold())
+    return Effect.sync(() => {
+      clearTimeout(timer)
+      conduit.hold()
+    })
   })
+
+export class HandshakeError extends Data.TaggedError("HandshakeError")<{ readonly detail: string }> {}
+
+const NOTHING = Buffer.alloc(0)
+const ignore = () => {}
 
 /** A conduit that only takes. */
 const sink = (take: (chunk: Buffer) => void): Conduit => ({

@@ -25,8 +25,9 @@ export class Connections extends Context.Service<
       never,
       Exclude<R, Scope.Scope>
     >
-    /** Registers until the scope closes; the answer fails when the connection is to be cut. */
-    readonly register: (record: ConnectionRecord) => Effect.Effect<Effect.Effect<never, ProxyError>, never, Scope.Scope>
+    /** To be undone by `unregister`. The answer fails when the connection is to be cut. */
+    readonly register: (record: ConnectionRecord) => Effect.Effect<never, ProxyError>
+    readonly unregister: (record: ConnectionRecord) => void
     readonly live: () => Iterable<ConnectionRecord>
     /** Waits for all to finish; what is left after `deadlineMs` is cut, and waited for. */
     readonly drain: (deadlineMs: number) => Effect.Effect<void>
@@ -55,18 +56,12 @@ export class Connections extends Context.Service<
             (fork) => (connection: Effect.Effect<void, ProxyError, R | Scope.Scope>) =>
               fork(Effect.scoped(connection)).addObserver(onExit)
           ),
-        register: (record) =>
-          Effect.map(
-            Effect.acquireRelease(
-              Effect.sync(() => {
-                const cut = Deferred.makeUnsafe<never, ProxyError>()
-                registry.set(record, cut)
-                return cut
-              }),
-              () => Effect.sync(() => registry.delete(record))
-            ),
-            Deferred.await
-          ),
+        register: (record) => {
+          const cut = Deferred.makeUnsafe<never, ProxyError>()
+          registry.set(record, cut)
+          return Deferred.await(cut)
+        },
+        unregister: (record) => void registry.delete(record),
         live: () => registry.keys(),
         drain: Effect.fnUntraced(function* (deadlineMs) {
           const empty = FiberSet.awaitEmpty(fibers)

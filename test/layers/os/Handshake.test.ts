@@ -10,7 +10,7 @@ const line = (bytes: Buffer) => {
   const end = bytes.indexOf("\n")
   return end < 0 ? undefined : { line: String(bytes.subarray(0, end)), rest: String(bytes.subarray(end + 1)) }
 }
-const NOTHING = Buffer.alloc(0)
+const LIMITS = { bytes: 100, timeMs: 10_000 }
 
 describe("reading the first bytes of a connection", () => {
   it.live("gives them all, in whatever pieces they come, until they decide", () =>
@@ -18,7 +18,7 @@ describe("reading the first bytes of a connection", () => {
       const { conduit, peer } = yield* connectedConduit
       const sizes: Array<number> = []
       const fiber = yield* Effect.forkChild(
-        readUntil(conduit, NOTHING, 100, (bytes) => {
+        readUntil(conduit, LIMITS, (bytes) => {
           sizes.push(bytes.length)
           return line(bytes)
         }),
@@ -35,40 +35,43 @@ describe("reading the first bytes of a connection", () => {
     })
   )
 
-  it.live("begins with what was left of the step before, which may be enough", () =>
-    Effect.gen(function* () {
-      const { conduit, peer } = yield* connectedConduit
-      assert.deepStrictEqual(yield* readUntil(conduit, Buffer.from("a\nb"), 100, line), { line: "a", rest: "b" })
-      peer.write("c\n")
-      assert.deepStrictEqual(yield* readUntil(conduit, Buffer.from("b"), 100, line), { line: "bc", rest: "" })
-    })
-  )
-
-  it.live.each(["ends", "resets"])("answers nothing when the peer %s first", (how) =>
+  it.live.each(["ends", "resets"])("fails when the peer %s first", (how) =>
     Effect.gen(function* () {
       const { conduit, peer } = yield* connectedConduit
       peer.write("half a line")
       if (how === "ends") peer.end()
       else setImmediate(() => peer.resetAndDestroy())
-      assert.isUndefined(yield* readUntil(conduit, NOTHING, 100, line))
+      assert.strictEqual(
+        (yield* Effect.flip(readUntil(conduit, LIMITS, line))).detail,
+        "the client closed before it was complete"
+      )
     })
   )
 
-  it.live("answers nothing when more comes than may", () =>
+  it.live("fails when more comes than may", () =>
     Effect.gen(function* () {
       const { conduit, peer } = yield* connectedConduit
       peer.write("x".repeat(101))
-      assert.isUndefined(yield* readUntil(conduit, NOTHING, 100, line))
+      assert.strictEqual((yield* Effect.flip(readUntil(conduit, LIMITS, line))).detail, "more than 100 bytes")
+    })
+  )
+
+  it.live("fails when it takes too long", () =>
+    Effect.gen(function* () {
+      const { conduit, peer } = yield* connectedConduit
+      peer.write("half a line")
+      const error = yield* Effect.flip(readUntil(conduit, { ...LIMITS, timeMs: 20 }, line))
+      assert.strictEqual(error.detail, "not complete within 20 ms")
     })
   )
 
   it.live("interrupted, reads no further: the next step finds every byte", () =>
     Effect.gen(function* () {
       const { conduit, peer } = yield* connectedConduit
-      const fiber = yield* Effect.forkChild(readUntil(conduit, NOTHING, 100, line), { startImmediately: true })
+      const fiber = yield* Effect.forkChild(readUntil(conduit, LIMITS, line), { startImmediately: true })
       yield* Fiber.interrupt(fiber)
       peer.write("a\nb")
-      assert.deepStrictEqual(yield* readUntil(conduit, NOTHING, 100, line), { line: "a", rest: "b" })
+      assert.deepStrictEqual(yield* readUntil(conduit, LIMITS, line), { line: "a", rest: "b" })
     })
   )
 })

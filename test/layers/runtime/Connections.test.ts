@@ -37,7 +37,9 @@ describe("the connections of a shard", () => {
       let released = false
       run(
         Effect.gen(function* () {
-          yield* connections.register(record(1))
+          const own = record(1)
+          connections.register(own)
+          yield* Effect.addFinalizer(() => Effect.sync(() => connections.unregister(own)))
           yield* Effect.addFinalizer(() => Effect.sync(() => (released = true)))
           yield* Deferred.await(done)
         })
@@ -80,9 +82,9 @@ describe("the connections of a shard", () => {
       const ends: Array<string> = []
       for (const port of [1, 2]) {
         run(
-          Effect.flatMap(connections.register(record(port)), (cut) => Effect.asVoid(cut)).pipe(
-            Effect.tapError((error) => Effect.sync(() => ends.push(`${port}: ${error.message}`)))
-          )
+          connections
+            .register(record(port))
+            .pipe(Effect.tapError((error) => Effect.sync(() => ends.push(`${port}: ${error.message}`))))
         )
       }
       const draining = yield* Effect.forkChild(connections.drain(5_000), { startImmediately: true })
@@ -100,7 +102,9 @@ describe("the connections of a shard", () => {
       const { connections, run } = yield* shard
       let interrupted = 0
       const stubborn = Effect.never.pipe(Effect.onInterrupt(() => Effect.sync(() => (interrupted += 1))))
-      run(Effect.andThen(connections.register(record(1)), stubborn))
+      const own = record(1)
+      connections.register(own)
+      run(stubborn.pipe(Effect.ensuring(Effect.sync(() => connections.unregister(own)))))
       run(stubborn)
       const draining = yield* Effect.forkChild(connections.drain(1_000), { startImmediately: true })
       yield* TestClock.adjust("1 second")
