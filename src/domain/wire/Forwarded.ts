@@ -13,7 +13,10 @@ export const formatForwarded = (source: SocketAddress, host: string | undefined)
 /** The first `host` that is not empty, quoted or not, or undefined; also where the header is malformed up to there. */
 export const parseForwardedHost = (header: string): string | undefined => {
   if (!PRINTABLE.test(header)) return undefined
-  for (const [, name, quoted, plain] of header.matchAll(PAIRS)) {
+  // `matchAll` would compile the expression again, for every connection
+  PAIRS.lastIndex = 0
+  for (let pair = PAIRS.exec(header); pair !== null; pair = PAIRS.exec(header)) {
+    const [, name, quoted, plain] = pair
     const value = quoted?.replace(/\\(.)/g, "$1") ?? plain
     if (name?.toLowerCase() === "host" && value !== undefined && value !== "") return value
   }

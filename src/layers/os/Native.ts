@@ -60,6 +60,8 @@ export interface LinuxCalls {
   readonly setAbortOnClose: (fd: number, on: boolean) => void
   /** The TCP state of RFC 9293 as Linux numbers it: 1 established, 7 closed. */
   readonly tcpState: (fd: number) => number
+  /** The errno that waits at the socket, 0 for none; asking takes it away. */
+  readonly socketError: (fd: number) => number
   /** Raises the soft limit of open descriptors to the hard one. */
   readonly raiseDescriptorLimit: () => { readonly from: number; readonly to: number }
   readonly setNonBlocking: (fd: number) => void
@@ -173,6 +175,11 @@ export const linuxCalls = async (): Promise<LinuxCalls> => {
       getsockopt(fd, IPPROTO_TCP, TCP_INFO, bytes, [8])
       return bytes[0]!
     },
+    socketError: (fd) => {
+      const bytes = Buffer.alloc(4)
+      getsockopt(fd, SOL_SOCKET, SO_ERROR, bytes, [4])
+      return bytes.readInt32LE(0)
+    },
     raiseDescriptorLimit: () => {
       const limit = new BigUint64Array(2)
       getrlimit(RLIMIT_NOFILE, limit)
@@ -231,6 +238,7 @@ const SOCK_NONBLOCK = 0x800
 const SOCK_CLOEXEC = 0x80000
 const SOL_SOCKET = 1
 const SO_REUSEADDR = 2
+const SO_ERROR = 4
 const SO_KEEPALIVE = 9
 const SO_LINGER = 13
 /** struct linger: on or off, and seconds. */

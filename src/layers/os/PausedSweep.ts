@@ -1,6 +1,7 @@
 /**
  * A socket that does not read does not notice a reset. Those that are paused, because the other side takes nothing, are
- * asked for their TCP state once a second (house.md §5: 2 µs each).
+ * asked for their TCP state once a second (house.md §5: 2 µs each). A connection that both sides have ended in order is
+ * closed as well, while what it brought may still wait to be read: only a reset leaves an error behind.
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -15,7 +16,8 @@ export const layerPausedSweep = Layer.effectDiscard(
     yield* Effect.sync(() => {
       for (const conduit of pausedConduits) {
         const fd = descriptorOf(conduit.socket)
-        if (fd !== undefined && linux.tcpState(fd) === CLOSED) conduit.foundReset()
+        if (fd === undefined || linux.tcpState(fd) !== CLOSED) continue
+        if (linux.socketError(fd) !== 0) conduit.foundReset()
       }
     }).pipe(Effect.delay("1 second"), Effect.forever, Effect.forkScoped)
   })

@@ -38,8 +38,8 @@ export class StreamConduit<S extends Duplex> implements Conduit {
   pump(to: Conduit, tally: (bytes: number) => void): void {
     this.#to = to
     this.stream.on("data", (chunk: Buffer) => {
-      // a tunnel's bytes come in pieces of 16 KiB: one system call for each would cost more than everything else
-      to.gather()
+      // a tunnel's bulk comes in pieces of 16 KiB: one system call for each would cost more than everything else
+      if (chunk.length >= BULK_BYTES) to.gather()
       to.write(chunk, this.#onTaken)
       tally(chunk.length)
       if (to.congested()) this.stream.pause()
@@ -81,3 +81,6 @@ export class StreamConduit<S extends Duplex> implements Conduit {
     if (this.stream.isPaused() && this.#to?.congested() === false) this.stream.resume()
   }
 }
+
+/** Pieces from this size on have others behind them; a short answer should leave at once. */
+const BULK_BYTES = 8 * 1024
