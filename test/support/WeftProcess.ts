@@ -125,7 +125,11 @@ export const spawnWeft = (
 const portsOf = (lines: ReadonlyArray<string>): Weft["ports"] => {
   const ports: Partial<Record<string, { readonly host: string; readonly port: number }>> = {}
   for (const line of lines) {
-    const match = /listener established\taddress="(?:\[(.*)\]|([^"]*)):(\d+)" component="([^"]*)"/.exec(line)
+    // the plain layout, or JSON
+    const match =
+      /listener established(?:\t|",)"?address(?:=|":)"(?:\[(.*)\]|([^"]*)):(\d+)"[ ,]"?component(?:=|":)"([^"]*)"/.exec(
+        line
+      )
     if (match !== null) ports[match[4]!] = { host: match[1] ?? match[2]!, port: Number(match[3]) }
   }
   // startWeft asks for every component

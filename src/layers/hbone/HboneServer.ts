@@ -50,7 +50,7 @@ export interface HboneServer {
   /** Takes an accepted socket for good. */
   readonly accept: (socket: Net.Socket) => void
   readonly setTls: (tls: Tls.TlsOptions) => void
-  /** GOAWAY to everyone, in two steps (§3.8): no stream that was on its way is lost. */
+  /** GOAWAY to everyone, in two steps (§3.8). */
   readonly goAway: () => void
 }
 
@@ -193,7 +193,11 @@ class Server {
   }
 }
 
-/** First GOAWAY(2³¹−1), a round trip, then the real one: streams that crossed the first are still served. */
+/**
+ * First GOAWAY(2³¹−1), a round trip, then the real one: a client that sends no more after the first loses nothing.
+ * Streams that cross the first are not served (nghttp2 takes none after a GOAWAY); the second tells their client so, and
+ * it may try elsewhere.
+ */
 const retire = (session: Http2.ServerHttp2Session): void => {
   if (session.destroyed || session.closed) return
   session.goaway(0, 2 ** 31 - 1)

@@ -23,7 +23,7 @@ export class CaRootError extends Data.TaggedError("CaRootError")<{
   readonly detail: string
 }> {
   override get message() {
-    return `embedded CA: ${this.source}: ${this.detail}`
+    return `embedded CA (WEFT_CA_CERT, WEFT_CA_KEY): ${this.source}: ${this.detail}`
   }
 }
 

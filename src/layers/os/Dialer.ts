@@ -53,7 +53,7 @@ export class Dialer extends Context.Service<
                 }
               )
             }),
-          // otherwise the session of a killed peer stays for ever (house.md §5)
+          // otherwise the tunnel of a killed peer stays, and takes requests, until a ping is lost (house.md §5)
           dialSocket: (to, from) => dial(to, from, (options) => new Net.Socket({ ...options, allowHalfOpen: false }))
         })
       })

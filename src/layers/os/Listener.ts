@@ -12,7 +12,7 @@ import * as Net from "node:net"
 import { getSystemErrorName } from "node:util"
 import { ipUnsafe, kernelAddress, type SocketAddress } from "../../domain/Address.ts"
 import type { ListenerSpec } from "../../domain/shard/Message.ts"
-import { holdsTooMany, STEP_BACK_MS } from "../../domain/shard/Spread.ts"
+import { headroom, holdsTooMany, STEP_BACK_MS } from "../../domain/shard/Spread.ts"
 import { logTarget } from "../observe/Logging.ts"
 import { ShardMetrics } from "../observe/Metrics.ts"
 import { InHand } from "./InHand.ts"
@@ -49,6 +49,13 @@ export class Listeners extends Context.Service<
         const metrics = yield* ShardMetrics
         const open = new Set<Acceptor>()
         let away: NodeJS.Timeout | undefined
+        let limit: number | undefined
+        /** The kernel gives the lowest number that is free: a high one says that few are. */
+        const isScarce = (fd: number): boolean => {
+          // asked at the first connection: the main thread raises it as it starts
+          limit ??= linux?.descriptorLimit() ?? Infinity
+          return fd >= limit - headroom(limit)
+        }
         const comeBack = () => {
           away = undefined
           for (const acceptor of open) if (!acceptor.resume()) away ??= setTimeout(comeBack, STEP_BACK_MS)
@@ -81,9 +88,10 @@ export class Listeners extends Context.Service<
             Effect.map(
               Effect.acquireRelease(
                 Effect.callback<Acceptor, ListenError>((resume) => {
-                  const acceptor = new Acceptor(spec, linux, inHand, (accepted) => {
+                  const acceptor = new Acceptor(spec, linux, inHand, isScarce, (accepted, fd) => {
                     onAccept(accepted)
-                    afterAccept()
+                    if (fd !== undefined && isScarce(fd)) onError(new Scarce())
+                    else afterAccept()
                   })
                   acceptor.start({
                     onListening: () => resume(Effect.succeed(acceptor)),
@@ -110,12 +118,17 @@ export class Listeners extends Context.Service<
     )
 }
 
+class Scarce extends Error {
+  override readonly message = "almost no descriptors are left"
+}
+
 /** One listener of this shard: a `net.Server` at a time, on a duplicate of the process's socket. */
 class Acceptor {
   readonly #spec: ListenerSpec
   readonly #linux: LinuxCalls | undefined
   readonly #inHand: InHand["Service"]
-  readonly #onAccept: (accepted: Accepted) => void
+  readonly #isScarce: (fd: number) => boolean
+  readonly #onAccept: (accepted: Accepted, fd: number | undefined) => void
   #server: Net.Server | undefined
   #onError: (error: Error) => void = () => {}
   #closed = false
@@ -125,11 +138,13 @@ class Acceptor {
     spec: ListenerSpec,
     linux: LinuxCalls | undefined,
     inHand: InHand["Service"],
-    onAccept: (accepted: Accepted) => void
+    isScarce: (fd: number) => boolean,
+    onAccept: (accepted: Accepted, fd: number | undefined) => void
   ) {
     this.#spec = spec
     this.#linux = linux
     this.#inHand = inHand
+    this.#isScarce = isScarce
     this.#onAccept = onAccept
     this.address = spec.address
   }
@@ -192,7 +207,10 @@ class Acceptor {
       this.#inHand.wrap(
         linux,
         () => linux.duplicate(fd),
-        (own) => server.listen({ fd: own }, BACKLOG)
+        (own) => {
+          if (this.#isScarce(own)) throw new Scarce()
+          server.listen({ fd: own }, BACKLOG)
+        }
       )
     }
     this.#server = server
@@ -205,20 +223,23 @@ class Acceptor {
     const linux = this.#linux
     const fd = handle.fd >= 0 ? handle.fd : undefined
     const local = () => nameOf(handle, "getsockname") ?? this.address
-    this.#onAccept({
-      peer,
-      local,
-      originalDestination: () =>
-        (linux === undefined || fd === undefined ? undefined : linux.originalDestination(fd)) ?? local(),
-      socket: (options) => {
-        // a socket with `onread` would read at once, and lose what comes before anyone pumps it: that one starts paused
-        const own: object = { ...options, handle, pauseOnCreate: options.onread !== undefined }
-        const socket = new Net.Socket(own as Net.SocketConstructorOpts) // the types know neither of the two
-        // on Linux it has this from its listener
-        if (linux === undefined) socket.setNoDelay(true)
-        return socket
-      }
-    })
+    this.#onAccept(
+      {
+        peer,
+        local,
+        originalDestination: () =>
+          (linux === undefined || fd === undefined ? undefined : linux.originalDestination(fd)) ?? local(),
+        socket: (options) => {
+          // a socket with `onread` would read at once, and lose what comes before anyone pumps it: that one starts paused
+          const own: object = { ...options, handle, pauseOnCreate: options.onread !== undefined }
+          const socket = new Net.Socket(own as Net.SocketConstructorOpts) // the types know neither of the two
+          // on Linux it has this from its listener
+          if (linux === undefined) socket.setNoDelay(true)
+          return socket
+        }
+      },
+      fd
+    )
   }
 }
 

@@ -62,6 +62,8 @@ export interface LinuxCalls {
   readonly tcpState: (fd: number) => number
   /** The errno that waits at the socket, 0 for none; asking takes it away. */
   readonly socketError: (fd: number) => number
+  /** The soft limit of open descriptors. */
+  readonly descriptorLimit: () => number
   /** Raises the soft limit of open descriptors to the hard one. */
   readonly raiseDescriptorLimit: () => { readonly from: number; readonly to: number }
   readonly setNonBlocking: (fd: number) => void
@@ -179,6 +181,11 @@ export const linuxCalls = async (): Promise<LinuxCalls> => {
       const bytes = Buffer.alloc(4)
       getsockopt(fd, SOL_SOCKET, SO_ERROR, bytes, [4])
       return bytes.readInt32LE(0)
+    },
+    descriptorLimit: () => {
+      const limit = new BigUint64Array(2)
+      getrlimit(RLIMIT_NOFILE, limit)
+      return Number(limit[0])
     },
     raiseDescriptorLimit: () => {
       const limit = new BigUint64Array(2)
