@@ -74,7 +74,4 @@ export const isIpv6 = (ip: Ip): boolean => ip.includes(":")
 /** 127.0.0.0/8 or ::1. */
 export const isLoopback = (ip: Ip): boolean => ip === "::1" || (ip.startsWith("127.") && !isIpv6(ip))
 
-export const loopbackOf = (ip: Ip): Ip => (isIpv6(ip) ? LOOPBACK_V6 : LOOPBACK_V4)
-
 export const LOOPBACK_V4 = ipUnsafe("127.0.0.1")
-export const LOOPBACK_V6 = ipUnsafe("::1")

@@ -69,8 +69,6 @@ export const makeCarry = Effect.gen(function* () {
     })
 })
 
-export type Carry = Effect.Success<typeof makeCarry>
-
 /** Bytes are counted where they pass: in the record, and for all to see. */
 const tallyOf = (record: ConnectionRecord, metrics: ShardMetrics["Service"]): Tally => ({
   received: (bytes) => {

@@ -26,7 +26,7 @@ export interface SetPlan {
   readonly hbonePort: number | undefined
 }
 
-export const dedicatedPlan = (settings: ProxySettings): SetPlan => {
+const dedicatedPlan = (settings: ProxySettings): SetPlan => {
   const { bindAddress: ip, ports, socks5, socks5BindAddress, workload } = settings
   const wildcard = ip === "::" || ip === "0.0.0.0"
   return {
@@ -93,7 +93,7 @@ const inheritedBy = (kind: ListenerKind, { keepalive }: ProxySettings) => ({
 })
 
 /** A port could not be had: which one, and what moves it. */
-export class PortError extends Error {
+class PortError extends Error {
   readonly _tag = "PortError"
   constructor({
     error,

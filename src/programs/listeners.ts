@@ -16,7 +16,6 @@ import { serverOptions } from "../layers/identity/TlsContexts.ts"
 import { MeshReplica } from "../layers/mesh/MeshReplica.ts"
 import { AccessLog } from "../layers/observe/Logging.ts"
 import { ShardMetrics } from "../layers/observe/Metrics.ts"
-import type { Dialer } from "../layers/os/Dialer.ts"
 import { type Accepted, Listeners } from "../layers/os/Listener.ts"
 import { Native } from "../layers/os/Native.ts"
 import { TcpConduit } from "../layers/os/TcpConduit.ts"
@@ -28,19 +27,6 @@ import { makeInbound } from "./inbound.ts"
 import { makeOutbound } from "./outbound.ts"
 import { makePassthrough } from "./passthrough.ts"
 import { makeSocks5 } from "./socks5.ts"
-
-/** What the data path of a shard is made of. */
-export type DataPath =
-  | AccessLog
-  | CertificateReplica
-  | Connections
-  | Dialer
-  | Listeners
-  | MeshReplica
-  | Native
-  | ReadinessServer
-  | Settings
-  | ShardMetrics
 
 export interface ServedSet {
   readonly listeners: ReadonlyArray<ListenerSpec>

@@ -12,7 +12,7 @@ import type * as Scope from "effect/Scope"
 
 const ROOT = new URL("../../", import.meta.url)
 export const NODE = new URL("node_modules/.bin/node", ROOT).pathname
-export const MAIN = new URL("src/programs/main.ts", ROOT).pathname
+const MAIN = new URL("src/programs/main.ts", ROOT).pathname
 
 export type Component = "outbound" | "inbound" | "inbound plaintext" | "socks5" | "readiness"
 

@@ -50,8 +50,7 @@ export const issueAt = ({ offset, path, source }: At, problem: string): MeshFile
 export const fail = (place: At, problem: string) => Result.fail([issueAt(place, problem)])
 
 /** The issue of a value that is not what is accepted there. */
-export const unexpected = (place: At, accepted: string) =>
-  fail(place, `${given(place)} was given; ${accepted} is accepted`)
+const unexpected = (place: At, accepted: string) => fail(place, `${given(place)} was given; ${accepted} is accepted`)
 
 export const text: Read<string> = (place) => {
   const value = scalar(place)

@@ -101,6 +101,8 @@ export const openTunnel = Effect.fnUntraced(function* (
 const secured = (tcp: Net.Socket, options: TunnelOptions, address: string) =>
   Effect.acquireRelease(
     Effect.callback<Tls.TLSSocket, ProxyError>((resume) => {
+      // otherwise the tunnel of a killed peer stays, and takes requests, until a ping is lost (house.md §5)
+      tcp.allowHalfOpen = false
       const socket = Tls.connect({ ...options.tls, socket: tcp })
       const fail = (detail: string) => {
         clearTimeout(timer)

@@ -96,5 +96,5 @@ export const keepalive = (
 export const PING = { intervalMs: 10_000, timeoutMs: 20_000 }
 
 const NO_ERROR = 0
-export const CANCEL = 8
+const CANCEL = 8
 export const REFUSED_STREAM = 7

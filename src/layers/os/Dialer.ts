@@ -53,8 +53,7 @@ export class Dialer extends Context.Service<
                 }
               )
             }),
-          // otherwise the tunnel of a killed peer stays, and takes requests, until a ping is lost (house.md §5)
-          dialSocket: (to, from) => dial(to, from, (options) => new Net.Socket({ ...options, allowHalfOpen: false }))
+          dialSocket: (to, from) => dial(to, from, (options) => new Net.Socket(options))
         })
       })
     )

@@ -13,7 +13,7 @@ import { InHand } from "../../../src/layers/os/InHand.ts"
 import { Listeners } from "../../../src/layers/os/Listener.ts"
 import { Native } from "../../../src/layers/os/Native.ts"
 import { TcpConduit } from "../../../src/layers/os/TcpConduit.ts"
-import { connectPlain } from "../../support/loopback.ts"
+import { connectPlain } from "../../support/rawTcp.ts"
 
 const layout = layoutOf(new SharedArrayBuffer(byteLength(1)), 1)
 const listeners = Layer.build(
