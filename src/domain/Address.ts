@@ -7,7 +7,7 @@ import type * as Brand from "effect/Brand"
 import * as NetAddress from "effect/net/NetAddress"
 import * as Result from "effect/Result"
 
-/** Canonical text of an IP address. Made only by `parseIp`. */
+/** Canonical text of an IP address. Made only in this file. */
 export type Ip = Brand.Branded<string, "Ip">
 
 /** Where one socket is. Port 0 to 65535. */
@@ -26,9 +26,7 @@ export class AddressError extends Data.TaggedError("AddressError")<{
   }
 }
 
-const canonical = (address: NetAddress.IpAddress): Ip =>
-  // the one place where the brand is put on
-  NetAddress.formatIp(NetAddress.toCanonical(address)) as Ip
+const canonical = (address: NetAddress.IpAddress): Ip => NetAddress.formatIp(NetAddress.toCanonical(address)) as Ip
 
 /** `10.0.0.1`, `::1`, `::ffff:10.0.0.1` (which is 10.0.0.1). No zone, no brackets, no port. */
 export const parseIp = (text: string): Result.Result<Ip, AddressError> =>
@@ -42,7 +40,8 @@ export const ipUnsafe = (text: string): Ip => Result.getOrThrow(parseIp(text))
 
 /** 4 or 16 octets in network order. */
 export const ipFromOctets = (octets: Uint8Array): Result.Result<Ip, AddressError> => {
-  if (octets.length === 4) return Result.succeed(canonical(NetAddress.ipv4FromBytesUnsafe(octets)))
+  // joined octets are canonical as they are, and this runs for every SOCKS5 connection
+  if (octets.length === 4) return Result.succeed(octets.join(".") as Ip)
   if (octets.length === 16) return Result.succeed(canonical(NetAddress.ipv6FromBytesUnsafe(octets)))
   return Result.fail(new AddressError({ given: `${octets.length} octets`, expected: "an address of 4 or 16 octets" }))
 }

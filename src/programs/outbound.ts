@@ -14,7 +14,7 @@ import { identityOf, type Workload } from "../domain/mesh/Workload.ts"
 import type { ProxySet } from "../domain/shard/Message.ts"
 import { baggageOf } from "../domain/wire/Baggage.ts"
 import { formatForwarded } from "../domain/wire/Forwarded.ts"
-import { formatTraceparent, makeTraceContext, TRACE_CONTEXT_BYTES } from "../domain/wire/TraceContext.ts"
+import { formatTraceparent, makeTraceContext } from "../domain/wire/TraceContext.ts"
 import { openTunnel } from "../layers/hbone/HboneClient.ts"
 import type { HbonePool } from "../layers/hbone/HbonePool.ts"
 import { CertificateReplica } from "../layers/identity/CertificateReplica.ts"
@@ -107,6 +107,7 @@ const makeReach = Effect.fnUntraced(function* (set: ProxySet, pool: HbonePool) {
   const certificates = yield* CertificateReplica
   const dialer = yield* Dialer
   const random = yield* Random.Random
+  const nextRandom = () => random.nextDoubleUnsafe()
   const settings = yield* Settings
 
   const open = (identity: Spiffe, upstream: Hbone) =>
@@ -134,7 +135,7 @@ const makeReach = Effect.fnUntraced(function* (set: ProxySet, pool: HbonePool) {
       headers: {
         baggage: baggageOf(source),
         forwarded: formatForwarded(record.source, upstream.service?.hostname),
-        traceparent: formatTraceparent(makeTraceContext(randomBytes(random)))
+        traceparent: formatTraceparent(makeTraceContext(nextRandom))
       }
     }
     return Effect.map(
@@ -155,6 +156,3 @@ const asHbone = (error: ProxyError): ProxyError =>
   error.reason._tag === "ConnectFailed" && /timed out|ETIMEDOUT/.test(error.reason.detail)
     ? proxyError(Reason.HboneConnectTimeout({ address: error.reason.address, detail: error.reason.detail }))
     : error
-
-const randomBytes = (random: { readonly nextDoubleUnsafe: () => number }): Uint8Array =>
-  Uint8Array.from({ length: TRACE_CONTEXT_BYTES }, () => random.nextDoubleUnsafe() * 256)

@@ -115,8 +115,10 @@ export const resolveHostname = (
 
 /** The service's alternative names that are SPIFFE ids (others can match no peer), and the workload's own identity. */
 const acceptedIdentities = (workload: Workload, service: Service | undefined): ReadonlyArray<Spiffe> => {
+  const names = service?.subjectAltNames ?? []
+  if (names.length === 0) return [identityOf(workload)]
   const identities = new Set<Spiffe>()
-  for (const name of service?.subjectAltNames ?? []) {
+  for (const name of names) {
     const identity = parseIdentity(name)
     if (Result.isSuccess(identity)) identities.add(formatIdentity(identity.success))
   }

@@ -20,8 +20,10 @@ export interface Baggage {
 }
 
 /** The header value for a workload; `""` if there is nothing to say (the header is sent all the same). */
-export const baggageOf = (workload: Workload): string =>
-  formatBaggage({
+export const baggageOf = (workload: Workload): string => {
+  const known = headers.get(workload)
+  if (known !== undefined) return known
+  const header = formatBaggage({
     clusterName: workload.clusterId,
     namespace: workload.namespace,
     workloadType: workload.workloadType,
@@ -31,6 +33,12 @@ export const baggageOf = (workload: Workload): string =>
     region: workload.locality.region,
     zone: workload.locality.zone
   })
+  headers.set(workload, header)
+  return header
+}
+
+/** Workloads do not change, they are replaced; and every connection asks. */
+const headers = new WeakMap<Workload, string>()
 
 /** A type that is none of the four becomes `deployment`, the API's own default: under another key no one finds the name. */
 export const formatBaggage = (baggage: Baggage): string => {

@@ -2,8 +2,6 @@
  * The `traceparent` header (W3C Trace Context §3.2; reference datapath §3.4). What a peer sends is untrusted: anything
  * malformed is no context at all, and never an exception.
  */
-import * as Hex from "effect/encoding/Hex"
-
 export interface TraceContext {
   /** 32 lower-case hexadecimal digits, not all zero. */
   readonly traceId: string
@@ -24,16 +22,21 @@ export const parseTraceparent = (text: string): TraceContext | undefined => {
 export const formatTraceparent = ({ flags, spanId, traceId }: TraceContext): string =>
   `00-${traceId}-${spanId}-${flags.toString(16).padStart(2, "0")}`
 
-/** A new context, not sampled, from `TRACE_CONTEXT_BYTES` random octets. Throws a RangeError if there are fewer. */
-export const makeTraceContext = (random: Uint8Array): TraceContext => {
-  if (random.length < TRACE_CONTEXT_BYTES)
-    throw new RangeError(`a trace context takes ${TRACE_CONTEXT_BYTES} random octets, got ${random.length}`)
-  return { traceId: idOf(random.subarray(0, 16)), spanId: idOf(random.subarray(16, TRACE_CONTEXT_BYTES)), flags: 0 }
+/** A new context, not sampled. `random` gives numbers in [0, 1). */
+export const makeTraceContext = (random: () => number): TraceContext => ({
+  traceId: idOf(random, 4),
+  spanId: idOf(random, 2),
+  flags: 0
+})
+
+/** `words` × 8 digits. All zero means "no id" on the wire, and a seeded source may well give it. */
+const idOf = (random: () => number, words: number): string => {
+  let id = ""
+  for (let word = 0; word < words; word++)
+    id += Math.floor(random() * 2 ** 32)
+      .toString(16)
+      .padStart(8, "0")
+  return /^0+$/.test(id) ? `${id.slice(1)}1` : id
 }
-
-export const TRACE_CONTEXT_BYTES = 24
-
-/** All zero means "no id" on the wire, and a seeded source may well give it. */
-const idOf = (octets: Uint8Array): string => Hex.encode(octets).replace(/^0+$/, (zeros) => `${zeros.slice(1)}1`)
 
 const TRACEPARENT = /^(?!ff)([\da-f]{2})-(?!0{32})([\da-f]{32})-(?!0{16})([\da-f]{16})-([\da-f]{2})(-.*)?$/
