@@ -31,7 +31,7 @@ import { makeSocks5 } from "./socks5.ts"
 export interface ServedSet {
   readonly listeners: ReadonlyArray<ListenerSpec>
   /** Tells the peers of all tunnels to open no more streams. */
-  readonly goAway: () => void
+  readonly goAway: Effect.Effect<void>
 }
 
 /**
@@ -60,6 +60,8 @@ export const serve = Effect.fnUntraced(function* (set: ProxySet, accepting: Scop
   const tracked = (socket: Net.Socket): Net.Socket => {
     metrics.add("socketsOpen", 1)
     socket.once("close", () => metrics.add("socketsOpen", -1))
+    // whoever takes the socket sees its end; until then a reset must not end the shard
+    socket.on("error", ignore)
     return socket
   }
   const conduit = (accepted: Accepted): TcpConduit => {
@@ -92,7 +94,7 @@ export const serve = Effect.fnUntraced(function* (set: ProxySet, accepting: Scop
       const socket = tracked(accepted.socket({ allowHalfOpen: false }))
       run(tunnels.accept(socket, accepted.peer, accepted.local()))
     },
-    readiness: (accepted) => readiness.accept(accepted.socket({}))
+    readiness: (accepted) => readiness.accept(tracked(accepted.socket({})))
   }
   const served: Array<ListenerSpec> = []
   for (const spec of set.listeners) {
@@ -154,8 +156,10 @@ const makeTunnels = Effect.fnUntraced(function* (set: ProxySet) {
         Effect.onError(() => Effect.sync(() => socket.destroy())),
         Effect.tapError((error) => Effect.sync(() => refused(peer, local, error)))
       ),
-    goAway: () => {
-      for (const { server } of servers.values()) server.goAway()
-    }
+    goAway: Effect.suspend(() =>
+      Effect.forEach(servers.values(), ({ server }) => server.goAway, { concurrency: "unbounded", discard: true })
+    )
   }
 })
+
+const ignore = () => {}

@@ -23,6 +23,7 @@ import { MeshReplica } from "../layers/mesh/MeshReplica.ts"
 import { AccessLog } from "../layers/observe/Logging.ts"
 import type { Conduit } from "../layers/os/Conduit.ts"
 import { Dialer } from "../layers/os/Dialer.ts"
+import { isOwnAddress } from "../layers/os/OwnAddresses.ts"
 import { Settings } from "../layers/runtime/ShardContext.ts"
 import { denied, makeCarry, newRecord, unknownWorkload } from "./connection.ts"
 
@@ -48,7 +49,7 @@ export const makeOutbound = Effect.fnUntraced(function* (set: ProxySet, pool: Hb
   const decide = (target: SocketAddress) => {
     const state = mesh.current()
     const source = state.localWorkload(set.workload)
-    if (isSelfCall(target, set.illegalPorts, { loopbackOnly: true })) return Result.fail(proxyError(Reason.SelfCall()))
+    if (isSelfCall(target, set.illegalPorts, isOwnAddress)) return Result.fail(proxyError(Reason.SelfCall()))
     if (source === undefined) return Result.fail(unknownWorkload(set.workload))
     const request = { source, target, network, hbonePort: set.hbonePort, random: random.nextDoubleUnsafe() }
     return Result.map(resolve(state, request), (upstream) => ({ source, upstream }))

@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import type { SocketAddress } from "../domain/Address.ts"
 import { proxyError, Reason } from "../domain/connection/ProxyError.ts"
 import { guessService } from "../domain/decide/InboundTarget.ts"
-import { isSelfCall } from "../domain/decide/SelfCall.ts"
+import { anyAddress, isSelfCall } from "../domain/decide/SelfCall.ts"
 import type { ProxySet } from "../domain/shard/Message.ts"
 import { MeshReplica } from "../layers/mesh/MeshReplica.ts"
 import { AccessLog } from "../layers/observe/Logging.ts"
@@ -25,7 +25,7 @@ export const makePassthrough = Effect.fnUntraced(function* (set: ProxySet) {
     Effect.suspend(() => {
       const state = mesh.current()
       const workload = state.localWorkload(set.workload)
-      if (isSelfCall(target, set.illegalPorts, { loopbackOnly: false }) || workload === undefined) {
+      if (isSelfCall(target, set.illegalPorts, anyAddress) || workload === undefined) {
         const error = workload === undefined ? unknownWorkload(set.workload) : proxyError(Reason.SelfCall())
         denied(access, "destination", source, target, error)
         return Effect.fail(error)

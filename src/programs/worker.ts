@@ -2,6 +2,7 @@
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Queue from "effect/Queue"
 import * as Scope from "effect/Scope"
 import { parentPort, workerData } from "node:worker_threads"
@@ -40,13 +41,16 @@ const shard = Effect.gen(function* () {
     Effect.gen(function* () {
       yield* Scope.close(accepting, Exit.void)
       link.send({ _tag: "Stopped" })
-      for (const { goAway } of served) goAway()
+      const goneAway = yield* Effect.forkChild(
+        Effect.forEach(served, ({ goAway }) => goAway, { concurrency: "unbounded", discard: true }),
+        { startImmediately: true }
+      )
       yield* connections.drain(deadlineMs)
+      yield* Fiber.join(goneAway)
       writer.flush()
       link.send({ _tag: "Drained" })
     })
 
-  link.send({ _tag: "Started" })
   while (true) {
     const message = yield* Queue.take(link.inbox)
     switch (message._tag) {
@@ -74,6 +78,10 @@ const shard = Effect.gen(function* () {
 // `workerData` is what AdminRuntime's ShardPool gave: a ShardStart
 const port = parentPort
 if (port === null) throw new Error("worker.ts runs as a worker thread of weft, not by itself")
-NodeRuntime.runMain(Effect.scoped(shard).pipe(Effect.provide(layerWorkerRuntime(workerData as ShardStart, port))), {
-  disableErrorReporting: true
-})
+NodeRuntime.runMain(
+  Effect.scoped(shard).pipe(
+    Effect.tapCause((cause) => Effect.logError("the shard failed", cause)),
+    Effect.provide(layerWorkerRuntime(workerData as ShardStart, port))
+  ),
+  { disableErrorReporting: true }
+)

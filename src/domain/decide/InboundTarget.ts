@@ -13,7 +13,7 @@ import type { Mesh } from "../mesh/Mesh.ts"
 import type { Service } from "../mesh/Service.ts"
 import type { Workload } from "../mesh/Workload.ts"
 import type { Authority } from "../wire/Authority.ts"
-import { isSelfCall } from "./SelfCall.ts"
+import { anyAddress, isSelfCall } from "./SelfCall.ts"
 
 export interface InboundRequest {
   /** The local workload, to which the stream came. */
@@ -41,7 +41,7 @@ export const inboundTarget = (mesh: Mesh, request: InboundRequest): Result.Resul
   }
   return Result.flatMap(portAndService(mesh, request), ({ port, service }) => {
     const target = { ip: connected.ip, port }
-    if (isSelfCall(target, illegalPorts, { loopbackOnly: false })) return fail(Reason.SelfCall())
+    if (isSelfCall(target, illegalPorts, anyAddress)) return fail(Reason.SelfCall())
     return Result.succeed({ target, service })
   })
 }

@@ -15,9 +15,50 @@ export interface LogEvent {
 
 export type LogFormat = "plain" | "json"
 
-/** A whole line, newline included. */
-export const formatLine = (format: LogFormat, event: LogEvent): string =>
-  format === "json" ? json(event) : plain(event)
+/**
+ * A whole line, newline included, of at most `MAX_LINE_BYTES`: that much a pipe takes at once, so lines of two threads never
+ * mix. Peers choose some of the values, so long ones are cut.
+ */
+export const formatLine = (format: LogFormat, event: LogEvent): string => {
+  const write = format === "json" ? json : plain
+  const line = write(event)
+  if (fits(line)) return line
+  const shorter = write(clipped(event, LONG_VALUE))
+  return fits(shorter) ? shorter : write(clipped(event, SHORT_VALUE))
+}
+
+const fits = (line: string): boolean =>
+  line.length * UTF8_WORST <= MAX_LINE_BYTES || (line.length <= MAX_LINE_BYTES && byteLength(line) <= MAX_LINE_BYTES)
+
+const clipped = (event: LogEvent, most: number): LogEvent => ({
+  ...event,
+  message: clip(event.message, most * 4),
+  fields: event.fields.map(([key, value]) => {
+    if (typeof value === "number") return [key, value]
+    const text = clip(textOf(value), most)
+    return [key, typeof value === "string" ? text : { bare: text }]
+  })
+})
+
+const textOf = (value: Exclude<FieldValue, number>): string => (typeof value === "string" ? value : value.bare)
+
+const clip = (text: string, most: number): string => (text.length > most ? `${text.slice(0, most)}…` : text)
+
+const byteLength = (text: string): number => {
+  let bytes = 0
+  for (const character of text) {
+    const code = character.codePointAt(0) ?? 0
+    bytes += code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4
+  }
+  return bytes
+}
+
+const MAX_LINE_BYTES = 4096
+/** Bytes that one UTF-16 unit may take in UTF-8. */
+const UTF8_WORST = 3
+const LONG_VALUE = 600
+/** Sixteen fields of this length, escaped in the worst way, still fit. */
+const SHORT_VALUE = 40
 
 const plain = ({ fields, level, message, target, time }: LogEvent): string =>
   `${timestamp(time)}\t${level}\t${target}\t${escaped(message)}\t${fields.map(([key, value]) => `${key}=${plainValue(value)}`).join(" ")}\n`

@@ -53,7 +53,6 @@ export type ToShard =
   | { readonly _tag: "Drain"; readonly deadlineMs: number }
 
 export type FromShard =
-  | { readonly _tag: "Started" }
   | { readonly _tag: "Applied"; readonly version: number }
   | { readonly _tag: "Serving"; readonly set: number; readonly listeners: ReadonlyArray<ListenerSpec> }
   | { readonly _tag: "ServeFailed"; readonly set: number; readonly detail: string }

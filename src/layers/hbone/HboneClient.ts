@@ -19,6 +19,7 @@ import {
   type Http2Settings,
   keepalive,
   PING,
+  ENHANCE_YOUR_CALM,
   REFUSED_STREAM,
   RESET_LIMITS,
   sessionMemory
@@ -203,10 +204,19 @@ class Http2Tunnel implements Tunnel {
         this.#streams -= 1
         if (this.#streams === 0) this.#onIdle()
       })
-      const failed = (error?: NodeJS.ErrnoException) =>
+      const late = setTimeout(() => {
+        stream.off("error", failed)
+        stream.off("close", failed)
+        stream.on("error", ignore)
+        const detail = `no answer to CONNECT within ${ANSWER_MS / 1000} s`
+        resume(Effect.fail(proxyError(Reason.Http2Failed({ address: this.#address, detail }))))
+        cancel(stream)
+      }, ANSWER_MS)
+      const failed = (error?: NodeJS.ErrnoException) => {
+        clearTimeout(late)
         resume(
           Effect.fail(
-            stream.rstCode === REFUSED_STREAM || NEVER_SENT.has(error?.code)
+            UNTOUCHED.has(stream.rstCode) || NEVER_SENT.has(error?.code)
               ? new TunnelGone({ detail: error?.message ?? "refused" })
               : proxyError(
                   Reason.Http2Failed({
@@ -216,9 +226,11 @@ class Http2Tunnel implements Tunnel {
                 )
           )
         )
+      }
       stream.on("error", failed)
       stream.once("close", failed)
       stream.once("response", (response) => {
+        clearTimeout(late)
         stream.off("error", failed)
         stream.off("close", failed)
         stream.on("error", ignore)
@@ -231,7 +243,10 @@ class Http2Tunnel implements Tunnel {
           cancel(stream)
         }
       })
-      return Effect.sync(() => cancel(stream))
+      return Effect.sync(() => {
+        clearTimeout(late)
+        cancel(stream)
+      })
     })
   }
 }
@@ -243,5 +258,9 @@ const release = (stream: Http2.ClientHttp2Stream): void => {
 /** The session takes no more requests: Node tells some of them so only later. */
 const NEVER_SENT: ReadonlySet<string | undefined> = new Set(["ERR_HTTP2_GOAWAY_SESSION", "ERR_HTTP2_INVALID_SESSION"])
 const ignore = () => {}
+/** Codes that say "not processed": the peer's limit was reached, or its memory. */
+const UNTOUCHED: ReadonlySet<number | undefined> = new Set([REFUSED_STREAM, ENHANCE_YOUR_CALM])
+/** The far side waits up to 5 s for its certificate and 10 s for its dial. */
+const ANSWER_MS = 20_000
 /** How long streams may delay the end of their tunnel when its scope closes. */
 const CLOSE_TIMEOUT_MS = 250

@@ -13,7 +13,7 @@ import { kernelAddress, type SocketAddress } from "../../domain/Address.ts"
 import type { Spiffe } from "../../domain/Identity.ts"
 import type { Conduit } from "../os/Conduit.ts"
 import { tlsDetail } from "./TlsDetail.ts"
-import { cancel, http2Conduit, keepalive, PING, RESET_LIMITS, sessionMemory } from "./Http2.ts"
+import { cancel, http2Conduit, keepalive, MAX_STREAMS, PING, RESET_LIMITS, sessionMemory } from "./Http2.ts"
 
 /** The two ends of a tunnel, and who is at the other one. */
 export interface TunnelEnds {
@@ -50,8 +50,8 @@ export interface HboneServer {
   /** Takes an accepted socket for good. */
   readonly accept: (socket: Net.Socket) => void
   readonly setTls: (tls: Tls.TlsOptions) => void
-  /** GOAWAY to everyone, in two steps (§3.8). */
-  readonly goAway: () => void
+  /** GOAWAY to everyone, in two steps (§3.8). Done when all have been sent, or after a moment. */
+  readonly goAway: Effect.Effect<void>
 }
 
 export const makeHboneServer = (options: HboneServerOptions): Effect.Effect<HboneServer, never, Scope.Scope> =>
@@ -63,7 +63,7 @@ export const makeHboneServer = (options: HboneServerOptions): Effect.Effect<Hbon
     (server) => ({
       accept: (socket) => server.accept(socket),
       setTls: (tls) => server.http2.setSecureContext(tls),
-      goAway: () => server.goAway()
+      goAway: server.goAway
     })
   )
 
@@ -83,7 +83,7 @@ class Server {
         initialWindowSize: http2.streamWindow,
         maxFrameSize: http2.frameSize,
         maxHeaderListSize: 65536,
-        maxConcurrentStreams: 200
+        maxConcurrentStreams: MAX_STREAMS
       },
       maxSessionMemory: sessionMemory(http2),
       ...RESET_LIMITS
@@ -104,6 +104,8 @@ class Server {
   }
 
   accept(socket: Net.Socket): void {
+    // the peer may have gone while its certificate was waited for
+    if (socket.destroyed) return
     this.#sockets.add(socket)
     socket.once("close", () => this.#sockets.delete(socket))
     socket.on("error", ignore)
@@ -112,10 +114,21 @@ class Server {
     this.http2.emit("connection", socket)
   }
 
-  goAway(): void {
+  readonly goAway = Effect.callback<void>((resume) => {
     this.#draining = true
-    for (const session of this.#sessions) retire(session)
-  }
+    let open = this.#sessions.size
+    const retired = () => {
+      open -= 1
+      if (open <= 0) done()
+    }
+    const done = () => {
+      clearTimeout(timer)
+      resume(Effect.void)
+    }
+    const timer = setTimeout(done, GOAWAY_MS)
+    if (open === 0) return done()
+    for (const session of this.#sessions) retire(session, retired)
+  })
 
   cut(): void {
     for (const session of this.#sessions) session.destroy()
@@ -149,7 +162,7 @@ class Server {
       this.#options.onClosed()
     })
     keepalive(session, { ...PING, onLost: () => session.destroy() })
-    if (this.#draining) retire(session)
+    if (this.#draining) retire(session, ignore)
   }
 
   #onStream(stream: Http2.ServerHttp2Stream, headers: Http2.IncomingHttpHeaders): void {
@@ -198,10 +211,15 @@ class Server {
  * Streams that cross the first are not served (nghttp2 takes none after a GOAWAY); the second tells their client so, and
  * it may try elsewhere.
  */
-const retire = (session: Http2.ServerHttp2Session): void => {
-  if (session.destroyed || session.closed) return
+const retire = (session: Http2.ServerHttp2Session, retired: () => void): void => {
+  if (session.destroyed || session.closed) return retired()
+  const close = () => {
+    session.close()
+    // the frame goes out before this turn of the loop is over
+    setImmediate(retired)
+  }
   session.goaway(0, 2 ** 31 - 1)
-  if (!session.ping(() => session.close())) session.close()
+  if (!session.ping(close)) close()
 }
 
 const tunnels = new WeakMap<Http2.Http2Session, TunnelEnds>()
@@ -215,3 +233,5 @@ const endsOf = (socket: Net.Socket) => ({
 const NO_DATE = { sendDate: false } as Http2.ServerStreamResponseOptions
 
 const ignore = () => {}
+/** How long a peer may take to answer the PING between the two. */
+const GOAWAY_MS = 500

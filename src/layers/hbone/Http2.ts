@@ -8,9 +8,12 @@ import { StreamConduit, type StreamKind } from "../os/StreamConduit.ts"
 
 export type Http2Settings = ProxySettings["http2"]
 
-/** The session must be able to hold what its windows allow the peer to send, and as much again of its own. MiB. */
+/**
+ * The session must be able to hold what its windows allow the peer to send, as much again of its own, and what every
+ * stream may have queued when its peer stalls. Node counts in millions of bytes.
+ */
 export const sessionMemory = ({ connectionWindow }: Http2Settings): number =>
-  Math.max(10, Math.ceil((2 * connectionWindow) / (1024 * 1024)) + 16)
+  Math.ceil((2 * connectionWindow + MAX_STREAMS * (HIGH_WATER_MARK + LARGEST_READ)) / 1e6) + 16
 
 /**
  * Streams end by RST_STREAM in ordinary life, so node:http2's limiter, which ends a tunnel after about a thousand of
@@ -30,7 +33,8 @@ const kindOf = <S extends Http2.Http2Stream>(
   lost: () => string | undefined
 ): StreamKind<S> => ({
   reset: cancel,
-  endedInOrder: (stream) => !stream.aborted && stream.rstCode === NO_ERROR,
+  // a peer that said its end and then wants no more of ours resets with NO_ERROR (§3.8); Node calls that aborted, too
+  endedInOrder: (stream) => stream.rstCode === NO_ERROR && !session.destroyed,
   goneBy: (stream, error) => {
     // Node ends the streams of a lost session as if in order, but for the code
     if (session.destroyed && !(stream.readableEnded && stream.writableFinished && stream.rstCode === NO_ERROR)) {
@@ -38,7 +42,7 @@ const kindOf = <S extends Http2.Http2Stream>(
     }
     return stream.rstCode === NO_ERROR && error === undefined ? { _tag: "Closed" } : { _tag: "Reset" }
   },
-  highWaterMark: 256 * 1024
+  highWaterMark: HIGH_WATER_MARK
 })
 
 /**
@@ -80,7 +84,7 @@ export const keepalive = (
   let timer: NodeJS.Timeout
   const stop = () => clearTimeout(timer)
   const ping = () => {
-    if (session.destroyed || session.closed) return
+    if (session.destroyed) return
     timer = setTimeout(onLost, timeoutMs)
     session.ping((error) => {
       clearTimeout(timer)
@@ -95,6 +99,11 @@ export const keepalive = (
 /** ztunnel's (reference datapath §3.7). */
 export const PING = { intervalMs: 10_000, timeoutMs: 20_000 }
 
+/** What we let a peer open at once (§3.6). */
+export const MAX_STREAMS = 200
+const HIGH_WATER_MARK = 256 * 1024
+const LARGEST_READ = 256 * 1024
 const NO_ERROR = 0
 const CANCEL = 8
 export const REFUSED_STREAM = 7
+export const ENHANCE_YOUR_CALM = 11

@@ -6,7 +6,7 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { descriptorOf } from "./Descriptor.ts"
-import { Native } from "./Native.ts"
+import { type LinuxCalls, Native } from "./Native.ts"
 import { pausedConduits } from "./TcpConduit.ts"
 
 export const layerPausedSweep = Layer.effectDiscard(
@@ -16,12 +16,20 @@ export const layerPausedSweep = Layer.effectDiscard(
     yield* Effect.sync(() => {
       for (const conduit of pausedConduits) {
         const fd = descriptorOf(conduit.socket)
-        if (fd === undefined || linux.tcpState(fd) !== CLOSED) continue
-        if (linux.socketError(fd) !== 0) conduit.foundReset()
+        if (fd !== undefined && isReset(linux, fd)) conduit.foundReset()
       }
     }).pipe(Effect.delay("1 second"), Effect.forever, Effect.forkScoped)
   })
 )
+
+const isReset = (linux: LinuxCalls, fd: number): boolean => {
+  try {
+    return linux.tcpState(fd) === CLOSED && linux.socketError(fd) !== 0
+  } catch {
+    // not a TCP socket that the kernel would tell about: one of them must not end the sweep
+    return false
+  }
+}
 
 /** TCP_CLOSE of Linux. */
 const CLOSED = 7

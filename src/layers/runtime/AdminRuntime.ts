@@ -73,6 +73,9 @@ const layerTasks = Layer.effectDiscard(
     const pool = yield* ShardPool
     const readiness = yield* Readiness
     const { resources } = yield* MeshFileSource
+    // before anyone can ask for listeners: a shard serves with a mesh, or not at all
+    pool.setMesh(yield* SubscriptionRef.get(resources))
+    yield* Effect.forkScoped(Effect.andThen(pool.applied, readiness.complete("state manager")))
     const context = yield* Effect.context<Settings | SharedMetrics>()
     yield* admin.supervise("shard heartbeats", Effect.provideContext(watchHeartbeats, context))
     yield* admin.supervise(
@@ -81,9 +84,7 @@ const layerTasks = Layer.effectDiscard(
     )
     yield* admin.supervise(
       "mesh to shards",
-      Stream.runForEach(SubscriptionRef.changes(resources), (mesh) =>
-        Effect.andThen(pool.setMesh(mesh), readiness.complete("state manager"))
-      )
+      Stream.runForEach(SubscriptionRef.changes(resources), (mesh) => Effect.sync(() => pool.setMesh(mesh)))
     )
   })
 )

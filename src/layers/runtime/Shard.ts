@@ -16,12 +16,22 @@ export type ShardEvent = "applied" | "serving" | "stopped" | "drained"
 
 export class Shard {
   worker: Worker | undefined
+  /** Why we ended it ourselves. */
+  endedFor: string | undefined
   applied = 0
   /** Accepts no more. */
   stopped = false
   drained = false
   readonly serving = new Map<number, Exit.Exit<ReadonlyArray<ListenerSpec>, ServeError>>()
   readonly #waiting: Array<{ readonly event: ShardEvent; readonly look: () => void }> = []
+
+  /** Ends this life of it; the supervisor gives it another one. */
+  end(why: string): Effect.Effect<void> {
+    return Effect.promise(async () => {
+      this.endedFor = why
+      await this.worker?.terminate()
+    })
+  }
 
   /** Nobody hears it while the shard is being replaced: its successor is told everything anew. */
   tell(message: ToShard): void {

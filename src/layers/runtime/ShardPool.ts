@@ -33,8 +33,10 @@ class ShardDied extends Data.TaggedError("ShardDied")<{ readonly detail: string 
 export class ShardPool extends Context.Service<
   ShardPool,
   {
-    /** Tells all shards, now and when they are replaced; done when every one has applied it. */
-    readonly setMesh: (resources: MeshResources) => Effect.Effect<void>
+    /** Tells all shards, now and when they are replaced, before anything that is said to them later. */
+    readonly setMesh: (resources: MeshResources) => void
+    /** Done when every shard has applied what it was told so far. */
+    readonly applied: Effect.Effect<void>
     readonly pushCertificate: (bundle: CertificateBundle) => void
     /** Done when every shard listens; answers where the first one does. */
     readonly serve: (set: ProxySet) => Effect.Effect<ReadonlyArray<ListenerSpec>, ServeError>
@@ -84,23 +86,24 @@ export class ShardPool extends Context.Service<
             case "Serving":
               shard.serving.set(message.set, Exit.succeed(message.listeners))
               return shard.settle("serving")
-            case "ServeFailed":
+            case "ServeFailed": {
+              const served = shard.serving.get(message.set)
+              if (served !== undefined && Exit.isSuccess(served)) {
+                // it did before it was replaced: another new life may find the port free
+                return void run(shard.end(`it cannot listen: ${message.detail}`))
+              }
               shard.serving.set(message.set, Exit.fail(new ServeError({ detail: message.detail })))
               return shard.settle("serving")
-            case "NeedCertificate": {
-              const known = certificates.get(message.identity)
-              if (known !== undefined) shard.tell({ _tag: "Certificate", bundle: known })
-              else run(fetchCertificate(message.identity))
-              return
             }
+            case "NeedCertificate":
+              // the authority remembers, and knows what has expired
+              return void run(fetchCertificate(message.identity))
             case "Stopped":
               shard.stopped = true
               return shard.settle("stopped")
             case "Drained":
               shard.drained = true
               return shard.settle("drained")
-            case "Started":
-              return
           }
         }
 
@@ -134,7 +137,9 @@ export class ShardPool extends Context.Service<
                   detail = error instanceof Error ? error.message : String(error)
                 })
                 worker.on("exit", (code) => {
-                  resume(Effect.fail(new ShardDied({ detail: detail ?? `it exited with code ${code}` })))
+                  const why = shard.endedFor ?? detail ?? `it exited with code ${code}`
+                  shard.endedFor = undefined
+                  resume(Effect.fail(new ShardDied({ detail: why })))
                 })
               }),
             (worker) =>
@@ -192,11 +197,14 @@ export class ShardPool extends Context.Service<
           Effect.forEach(pool, (shard) => shard.waitFor(event, () => ask(shard)), { concurrency: "unbounded" })
 
         return ShardPool.of({
-          setMesh: Effect.fnUntraced(function* (resources) {
-            const version = (mesh?.version ?? 0) + 1
-            mesh = { _tag: "Mesh", version, resources }
+          setMesh: (resources) => {
+            if (mesh?.resources === resources) return
+            mesh = { _tag: "Mesh", version: (mesh?.version ?? 0) + 1, resources }
             broadcast(mesh)
-            yield* all("applied", ({ applied }) => (applied >= version ? true : undefined))
+          },
+          applied: Effect.suspend(() => {
+            const version = mesh?.version ?? 0
+            return all("applied", ({ applied }) => (applied >= version ? true : undefined))
           }),
           pushCertificate,
           serve: Effect.fnUntraced(function* (set) {
@@ -217,10 +225,7 @@ export class ShardPool extends Context.Service<
               const drained = all("drained", ({ drained }) => (drained ? true : undefined))
               return Effect.timeoutOption(Effect.andThen(stopped, drained), deadlineMs + DRAIN_GRACE_MS)
             }),
-          terminate: (index) =>
-            Effect.promise(async () => {
-              await pool[index]?.worker?.terminate()
-            })
+          terminate: (index) => Effect.suspend(() => pool[index]?.end("it was terminated") ?? Effect.void)
         })
       })
     )

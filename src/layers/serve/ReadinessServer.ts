@@ -18,25 +18,35 @@ export class ReadinessServer extends Context.Service<
     Layer.effect(
       this,
       Effect.gen(function* () {
-        const server = yield* Effect.acquireRelease(
-          Effect.sync(() =>
-            Http.createServer(
-              { headersTimeout: 2_000, requestTimeout: 5_000, keepAliveTimeout: 5_000 },
-              (request, response) => {
-                const { body, status } = answer(request.method ?? "", request.url ?? "", Array.from(readiness))
-                response.statusCode = status
-                if (body !== "") response.setHeader("content-type", "text/plain")
-                // headers and body at once, so that Node tells the length
-                response.end(body)
-              }
-            )
-          ),
-          (server) => Effect.sync(() => server.closeAllConnections())
+        const server = Http.createServer((request, response) => {
+          const { body, status } = answer(request.method ?? "", request.url ?? "", Array.from(readiness))
+          const headers = { connection: "close", "content-length": Buffer.byteLength(body) }
+          response.writeHead(status, body === "" ? headers : { ...headers, "content-type": "text/plain" }).end(body)
+        })
+        const sockets = new Set<Net.Socket>()
+        yield* Effect.addFinalizer(() =>
+          Effect.sync(() => {
+            for (const socket of sockets) socket.destroy()
+          })
         )
-        return ReadinessServer.of({ accept: (socket) => void server.emit("connection", socket) })
+        return ReadinessServer.of({
+          accept: (socket) => {
+            sockets.add(socket)
+            // the server's own deadlines begin when it listens, which this one never does
+            const deadline = setTimeout(() => socket.destroy(), DEADLINE_MS)
+            socket.once("close", () => {
+              clearTimeout(deadline)
+              sockets.delete(socket)
+            })
+            server.emit("connection", socket)
+          }
+        })
       })
     )
 }
+
+/** From accept to the last byte: a probe is over long before. */
+const DEADLINE_MS = 5_000
 
 /** `done[i]`: 0 while task i is pending, else the milliseconds it took. */
 export const answer = (

@@ -115,3 +115,29 @@ describe("whatever a peer puts into it", () => {
     THOROUGH
   )
 })
+
+describe("a line that is too long", () => {
+  it.prop(
+    "is cut where it is long, and stays a line that a pipe takes whole",
+    [
+      Arbitrary.all([
+        integer(0, 20_000),
+        integer(0, 20_000),
+        oneOf(["plain", "json"] as const),
+        oneOf(["x", "ä", "\u0001", "😀"])
+      ])
+    ],
+    ([[message, value, format, character]]) => {
+      const line = formatLine(format, {
+        time: 0,
+        level: "warn",
+        target: "access",
+        message: character.repeat(message),
+        fields: Array.from({ length: 16 }, (_, index) => [`field.${index}`, character.repeat(index === 3 ? value : 20)])
+      })
+      assert.isAtMost(Buffer.byteLength(line), 4096)
+      assert.strictEqual(line.indexOf("\n"), line.length - 1)
+      if (format === "json") assert.isObject(JSON.parse(line))
+    }
+  )
+})

@@ -212,7 +212,7 @@ describe("a tunnel", () => {
   it.live("that is asked to go away keeps its streams, takes no more, and ends with the last", () =>
     Effect.gen(function* () {
       const { client, counts, goAway, server, tunnel } = yield* connected
-      goAway()
+      yield* goAway
       yield* until(() => tunnel.capacity === 0, "GOAWAY")
       const error = yield* Effect.flip(tunnel.connect(request))
       assert.strictEqual(error._tag, "TunnelGone")
@@ -230,7 +230,7 @@ describe("a tunnel", () => {
       const { goAway, next, tunnel } = yield* connected
       // the client does not know yet
       const asking = yield* Effect.forkChild(tunnel.connect(request), { startImmediately: true })
-      goAway()
+      yield* Effect.forkChild(goAway, { startImmediately: true })
       yield* Effect.forkChild(Effect.map(next, ({ stream }) => stream.accept({})))
       const exit = yield* Fiber.await(asking)
       const turnedAway =

@@ -58,10 +58,17 @@ describe("keepalive pings", () => {
     vi.advanceTimersByTime(100_000)
     assert.strictEqual(lost(), 0)
     assert.lengthOf(session.pings, 1)
-    const closing = started()
-    closing.session.closed = true
+    const destroyed = started()
+    destroyed.session.destroyed = true
     vi.advanceTimersByTime(100_000)
-    assert.lengthOf(closing.session.pings, 0)
+    assert.lengthOf(destroyed.session.pings, 0)
+  })
+
+  it("go on after a GOAWAY: streams that still run need to know when their peer dies", () => {
+    const { session } = started()
+    session.closed = true
+    vi.advanceTimersByTime(10_000)
+    assert.lengthOf(session.pings, 1)
   })
 
   it("end when they are stopped", () => {
