@@ -27,13 +27,13 @@ const isInstalled = () => {
 }
 
 if (!isInstalled()) {
-  console.error("installing the dependencies (npm ci)")
+  console.error("installing the dependencies (npm ci, about 15 s)")
   // not under the pinned Node, which npm scripts find first: npm ci is about to delete it
   const PATH = (process.env.PATH ?? "")
     .split(delimiter)
     .filter((folder) => !folder.startsWith(`${root}node_modules`))
     .join(delimiter)
-  const { error, status } = spawnSync("npm", ["ci", "--loglevel=error"], {
+  const { error, status } = spawnSync("npm", ["ci", "--include=dev", "--loglevel=error"], {
     cwd: root,
     env: { ...process.env, PATH },
     stdio: ["ignore", "ignore", "inherit"],

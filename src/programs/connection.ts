@@ -31,7 +31,6 @@ export const newRecord = (
   sourceBaggage: undefined,
   sourceIdentity: undefined,
   destinationWorkload: undefined,
-  destinationIdentity: undefined,
   service: undefined,
   mutualTls: false,
   received: 0,
@@ -63,7 +62,7 @@ export const makeCarry = Effect.gen(function* () {
       return Effect.onExit(restore(Effect.raceFirst(carried, cut)), (exit) =>
         Effect.sync(() => {
           connections.unregister(record)
-          account(record, exit, clock.currentTimeMillisUnsafe(), metrics, access)
+          account(record, exit, monotonicMs(clock), metrics, access)
         })
       )
     })
@@ -100,8 +99,12 @@ const outcomeOf = (exit: Exit.Exit<RelayEnd, ProxyError>): Outcome => {
   if (Exit.isSuccess(exit)) return { _tag: "Complete" }
   const failure = exit.cause.reasons.find(Cause.isFailReason)
   if (failure !== undefined) return { _tag: "Failed", reason: failure.error.reason }
-  return { _tag: "Failed", reason: Reason.ClosedFromDrain() }
+  const isBug = exit.cause.reasons.some(Cause.isDieReason)
+  return { _tag: "Failed", reason: isBug ? Reason.InternalError() : Reason.ClosedFromDrain() }
 }
+
+/** A clock that nobody sets: durations are differences of it. */
+export const monotonicMs = (clock: Clock.Clock): number => Number(clock.currentTimeNanosUnsafe()) / 1e6
 
 /** Turned away before it was opened: a warning, and no metrics of traffic (reference datapath §2.1). */
 export const denied = (

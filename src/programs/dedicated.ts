@@ -104,9 +104,11 @@ class PortError extends Error {
     readonly kind: ListenerKind
     readonly variable: string
   }) {
-    super(
-      `the ${COMPONENTS[kind]} listener ${error.message}; stop what has it, or set ${variable} to another port (0 for any free one)`
-    )
+    const advice =
+      error.code === "EADDRNOTAVAIL"
+        ? "set WEFT_BIND_ADDRESS to one that it has"
+        : `stop what has it, or set ${variable} to another port (0 for any free one)`
+    super(`the ${COMPONENTS[kind]} listener ${error.message}; ${advice}`)
   }
 }
 

@@ -17,7 +17,7 @@ import { AdminRuntime } from "../layers/runtime/AdminRuntime.ts"
 import { Readiness } from "../layers/runtime/Readiness.ts"
 import { Settings } from "../layers/runtime/ShardContext.ts"
 import { type SetPlan, startSet } from "./dedicated.ts"
-import { SHARD_ENTRY } from "./proxy.ts"
+import { raiseDescriptorLimit, SHARD_ENTRY } from "./proxy.ts"
 import { untilShutdown } from "./shutdown.ts"
 
 export const demo = Effect.gen(function* () {
@@ -39,7 +39,13 @@ export const demo = Effect.gen(function* () {
             PROXY_WORKLOAD_INFO: `${CLIENT.namespace}/${CLIENT.name}/${CLIENT.serviceAccount}`,
             UNSTABLE_ENABLE_SOCKS5: "true",
             LOCAL_XDS: "workloads: []",
-            LOCAL_XDS_PATH: ""
+            // what a developer's shell may have set for something else
+            LOCAL_XDS_PATH: "",
+            NETWORK: "",
+            NODE_NAME: "",
+            PROXY_CONFIG: "",
+            XDS_ADDRESS: "",
+            CA_ADDRESS: ""
           },
           { RUST_LOG: "warn,access=info", ZTUNNEL_WORKER_THREADS: "2" }
         )
@@ -51,6 +57,7 @@ export const demo = Effect.gen(function* () {
 const startSets = Effect.fnUntraced(function* (echoPort: number) {
   const readiness = yield* Readiness
   const settings = yield* Settings
+  yield* raiseDescriptorLimit
   const server = yield* startSet(0, serverPlan(settings))
   const inbound = addressOf(server, "inbound")
   const client = yield* startSet(1, clientPlan(settings, inbound.port))

@@ -6,7 +6,7 @@ import type { SocketAddress } from "../domain/Address.ts"
 import { httpStatus, proxyError, Reason } from "../domain/connection/ProxyError.ts"
 import { inboundTarget } from "../domain/decide/InboundTarget.ts"
 import type { Mesh } from "../domain/mesh/Mesh.ts"
-import { identityOf, type Workload } from "../domain/mesh/Workload.ts"
+import type { Workload } from "../domain/mesh/Workload.ts"
 import type { ProxySet } from "../domain/shard/Message.ts"
 import { parseAuthority } from "../domain/wire/Authority.ts"
 import { baggageOf, parseBaggage } from "../domain/wire/Baggage.ts"
@@ -17,7 +17,7 @@ import { AccessLog } from "../layers/observe/Logging.ts"
 import { ShardMetrics } from "../layers/observe/Metrics.ts"
 import { Dialer } from "../layers/os/Dialer.ts"
 import { Settings } from "../layers/runtime/ShardContext.ts"
-import { denied, makeCarry, newRecord, unknownWorkload } from "./connection.ts"
+import { denied, makeCarry, monotonicMs, newRecord, unknownWorkload } from "./connection.ts"
 
 export const makeInbound = Effect.fnUntraced(function* (set: ProxySet) {
   const { network, responseBaggage } = yield* Settings
@@ -32,7 +32,7 @@ export const makeInbound = Effect.fnUntraced(function* (set: ProxySet) {
   const connection = (stream: IncomingStream, ends: TunnelEnds) =>
     Effect.suspend(() => {
       const state = mesh.current()
-      const record = newRecord("destination", ends.peer, ends.local, clock.currentTimeMillisUnsafe())
+      const record = newRecord("destination", ends.peer, ends.local, monotonicMs(clock))
       const decision = decide(state, set, stream, ends.local)
       if (Result.isFailure(decision)) {
         denied(access, "destination", ends.peer, ends.local, decision.failure)
@@ -43,7 +43,6 @@ export const makeInbound = Effect.fnUntraced(function* (set: ProxySet) {
       record.hboneAuthority = stream.authority
       record.mutualTls = true
       record.sourceIdentity = ends.principal
-      record.destinationIdentity = identityOf(workload)
       record.destinationWorkload = workload
       record.service = service
       // traffic through another network's gateway comes from the gateway's address: its baggage tells whose it is (§4.9)

@@ -25,7 +25,7 @@ import type { Conduit } from "../layers/os/Conduit.ts"
 import { Dialer } from "../layers/os/Dialer.ts"
 import { isOwnAddress } from "../layers/os/OwnAddresses.ts"
 import { Settings } from "../layers/runtime/ShardContext.ts"
-import { denied, makeCarry, newRecord, unknownWorkload } from "./connection.ts"
+import { denied, makeCarry, monotonicMs, newRecord, unknownWorkload } from "./connection.ts"
 
 export interface OutboundConnection {
   readonly downstream: Conduit
@@ -57,7 +57,7 @@ export const makeOutbound = Effect.fnUntraced(function* (set: ProxySet, pool: Hb
 
   return ({ downstream, early, onOutcome, source, target }: OutboundConnection) =>
     Effect.suspend(() => {
-      const record = newRecord("source", source, target, clock.currentTimeMillisUnsafe())
+      const record = newRecord("source", source, target, monotonicMs(clock))
       const decision = decide(target)
       if (Result.isFailure(decision)) {
         denied(access, "source", source, target, decision.failure)
@@ -99,7 +99,6 @@ const note = (record: ConnectionRecord, source: Workload, upstream: Upstream): v
       record.service = upstream.service
       record.mutualTls = true
       record.sourceIdentity = identityOf(source)
-      record.destinationIdentity = identityOf(upstream.workload)
   }
 }
 
@@ -154,6 +153,6 @@ const poolKey = (identity: Spiffe, from: Ip, { identities, nextHop, workload }: 
 
 /** A dial to an HBONE port that timed out is most often a NetworkPolicy, and is named so. */
 const asHbone = (error: ProxyError): ProxyError =>
-  error.reason._tag === "ConnectFailed" && /timed out|ETIMEDOUT/.test(error.reason.detail)
+  error.reason._tag === "ConnectFailed" && error.reason.code === "ETIMEDOUT"
     ? proxyError(Reason.HboneConnectTimeout({ address: error.reason.address, detail: error.reason.detail }))
     : error

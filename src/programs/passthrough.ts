@@ -11,7 +11,7 @@ import { AccessLog } from "../layers/observe/Logging.ts"
 import type { Conduit } from "../layers/os/Conduit.ts"
 import { Dialer } from "../layers/os/Dialer.ts"
 import { Settings } from "../layers/runtime/ShardContext.ts"
-import { denied, makeCarry, newRecord, unknownWorkload } from "./connection.ts"
+import { denied, makeCarry, monotonicMs, newRecord, unknownWorkload } from "./connection.ts"
 
 export const makePassthrough = Effect.fnUntraced(function* (set: ProxySet) {
   const { network } = yield* Settings
@@ -30,7 +30,7 @@ export const makePassthrough = Effect.fnUntraced(function* (set: ProxySet) {
         denied(access, "destination", source, target, error)
         return Effect.fail(error)
       }
-      const record = newRecord("destination", source, target, clock.currentTimeMillisUnsafe())
+      const record = newRecord("destination", source, target, monotonicMs(clock))
       record.sourceWorkload = state.workloadByAddress(network, source.ip)
       record.destinationWorkload = workload
       record.service = guessService(state, workload, target.port, undefined)

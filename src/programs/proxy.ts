@@ -1,5 +1,6 @@
 /** `weft proxy`: from the configuration to the last connection's end. */
 import * as Effect from "effect/Effect"
+import type { ProxySettings } from "../domain/config/ProxySettings.ts"
 import { ProxyConfig } from "../layers/ProxyConfig.ts"
 import { logTarget } from "../layers/observe/Logging.ts"
 import { Native } from "../layers/os/Native.ts"
@@ -22,15 +23,24 @@ export const proxy = Effect.gen(function* () {
 /** What operators look for first (reference ops §5.6). */
 export const announce = Effect.gen(function* () {
   const settings = yield* Settings
-  const { linux } = yield* Native
   yield* Effect.logInfo(`version: ${VERSION}`)
-  if (linux !== undefined) {
-    yield* Effect.try({ try: () => linux.raiseDescriptorLimit(), catch: String }).pipe(
-      Effect.flatMap(({ from, to }) => Effect.logInfo(`set file descriptor limits from ${from} to ${to}`)),
-      Effect.catch((error) => Effect.logWarning(`the limit of open descriptors cannot be raised: ${error}`))
-    )
-  }
-  yield* Effect.logInfo(`running with config: ${JSON.stringify(settings)}`)
+  yield* raiseDescriptorLimit
+  yield* Effect.logInfo(`running with config: ${JSON.stringify(shown(settings))}`)
   for (const note of settings.notes) yield* Effect.logWarning(note)
   yield* Effect.logInfo("proxy mode enabled", { threads: settings.workerThreads })
 }).pipe(logTarget("app"))
+
+/** The text of an inline mesh has no end, and a log line has. */
+const shown = ({ meshSource, ...settings }: ProxySettings) => ({
+  ...settings,
+  meshSource: meshSource._tag === "File" ? meshSource.path : "LOCAL_XDS"
+})
+
+export const raiseDescriptorLimit = Effect.flatMap(Native, ({ linux }) =>
+  linux === undefined
+    ? Effect.void
+    : Effect.try({ try: () => linux.raiseDescriptorLimit(), catch: String }).pipe(
+        Effect.flatMap(({ from, to }) => Effect.logInfo(`set file descriptor limits from ${from} to ${to}`)),
+        Effect.catch((error) => Effect.logWarning(`the limit of open descriptors cannot be raised: ${error}`))
+      )
+).pipe(logTarget("app"))

@@ -16,6 +16,7 @@ import {
   parseSocks5Request,
   SOCKS5_MAX_BYTES,
   SOCKS5_REPLY,
+  socks5Outcome,
   socks5Reply
 } from "../domain/wire/Socks5.ts"
 import type { HbonePool } from "../layers/hbone/HbonePool.ts"
@@ -43,12 +44,14 @@ export const makeSocks5 = Effect.fnUntraced(function* (set: ProxySet, pool: Hbon
           return Effect.fail(failed(step.detail))
         }
         const workload = mesh.current().localWorkload(set.workload)
-        if (workload === undefined) return Effect.fail(unknownWorkload(set.workload))
-        const located = locate(mesh.current(), workload, source, step.value)
+        const located =
+          workload === undefined
+            ? Effect.fail(unknownWorkload(set.workload))
+            : locate(mesh.current(), workload, source, step.value)
         return Effect.mapBoth(located, {
           onSuccess: (target) => ({ target, early }),
           onFailure: (error) => {
-            reply(downstream, "hostUnreachable")
+            reply(downstream, socks5Outcome(error.reason))
             return error
           }
         })
@@ -70,7 +73,7 @@ export const makeSocks5 = Effect.fnUntraced(function* (set: ProxySet, pool: Hbon
         target,
         early,
         onOutcome: (reason) => {
-          reply(downstream, replyTo(reason))
+          reply(downstream, socks5Outcome(reason))
           if (reason !== undefined) downstream.finish()
         }
       })
@@ -96,11 +99,6 @@ const handshake = (downstream: TcpConduit) => {
 
 const reply = (downstream: TcpConduit, code: keyof typeof SOCKS5_REPLY) =>
   downstream.write(Buffer.from(socks5Reply(SOCKS5_REPLY[code])), ignore)
-
-const replyTo = (failed: Reason | undefined): keyof typeof SOCKS5_REPLY => {
-  if (failed === undefined) return "succeeded"
-  return failed._tag === "ConnectFailed" ? "connectionRefused" : "generalFailure"
-}
 
 /** Mesh names first, then the system's resolver; of the family the client itself uses, if there is one. */
 const locate = (

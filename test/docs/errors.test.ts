@@ -24,6 +24,7 @@ const SAMPLES: { readonly [Tag in Reason["_tag"]]: Extract<Reason, { _tag: Tag }
   SendFailed: Reason.SendFailed({ detail: "<detail>" }),
   ReceiveFailed: Reason.ReceiveFailed({ detail: "<detail>" }),
   Socks5Failed: Reason.Socks5Failed({ detail: "<detail>" }),
+  InternalError: Reason.InternalError(),
   ClosedFromDrain: Reason.ClosedFromDrain()
 }
 

@@ -107,6 +107,18 @@ const contradictions = (variables: Variables, env: Environment): ReadonlyArray<C
   if (!env.ENABLE_PROXY) {
     say("ENABLE_PROXY", "ztunnel run without any servers enabled: leave it out, or set it to true")
   }
+  if (env.HTTP2_STREAM_WINDOW_SIZE > env.HTTP2_CONNECTION_WINDOW_SIZE) {
+    say(
+      "HTTP2_STREAM_WINDOW_SIZE",
+      `one stream could block its whole tunnel: at most HTTP2_CONNECTION_WINDOW_SIZE, which is ${env.HTTP2_CONNECTION_WINDOW_SIZE}`
+    )
+  }
+  if (env.USER_TIMEOUT_ENABLED && env.KEEPALIVE_TIME + env.KEEPALIVE_RETRIES * env.KEEPALIVE_INTERVAL > MAX_INT) {
+    say(
+      "USER_TIMEOUT_ENABLED",
+      "KEEPALIVE_TIME + KEEPALIVE_RETRIES × KEEPALIVE_INTERVAL is above the 24 days that the kernel takes"
+    )
+  }
   if (env.PROXY_WORKLOAD_INFO === undefined) {
     say(
       "PROXY_WORKLOAD_INFO",
@@ -151,3 +163,5 @@ const drainDeadline = (env: Environment): number => {
 const CA_FILES: ReadonlyArray<"WEFT_CA_CERT" | "WEFT_CA_KEY"> = ["WEFT_CA_CERT", "WEFT_CA_KEY"]
 const ANY_V6 = ipUnsafe("::")
 const ANY_V4 = ipUnsafe("0.0.0.0")
+
+const MAX_INT = 2 ** 31 - 1

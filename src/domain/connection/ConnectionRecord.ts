@@ -17,7 +17,7 @@ export interface ConnectionRecord {
   readonly source: SocketAddress
   /** What the log calls `dst.addr`: the next hop outbound, our own socket inbound, the original destination in passthrough. */
   destination: SocketAddress
-  /** Monotonic milliseconds at which the duration starts. */
+  /** Milliseconds on the monotonic clock at which the duration starts. */
   readonly startedAt: number
   /** The CONNECT authority, where there is one. */
   hboneAuthority: string | undefined
@@ -26,7 +26,6 @@ export interface ConnectionRecord {
   sourceBaggage: Baggage | undefined
   sourceIdentity: Spiffe | undefined
   destinationWorkload: Workload | undefined
-  destinationIdentity: Spiffe | undefined
   service: Service | undefined
   /** Both ends speak mutual TLS: `mutual_tls`, else `unknown`. */
   mutualTls: boolean

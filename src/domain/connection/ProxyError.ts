@@ -32,7 +32,8 @@ export type Reason = Data.TaggedEnum<{
   NonConnectMethod: { readonly method: string }
   InvalidAuthority: { readonly authority: string }
   IdentityUnavailable: { readonly identity: string; readonly detail: string }
-  ConnectFailed: { readonly address: string; readonly detail: string }
+  /** `code` is the system's name of it (ECONNREFUSED, ETIMEDOUT, …), where it has one. */
+  ConnectFailed: { readonly address: string; readonly detail: string; readonly code?: string | undefined }
   /** A dial to an HBONE port that timed out: most often a NetworkPolicy. */
   HboneConnectTimeout: { readonly address: string; readonly detail: string }
   TlsFailed: { readonly address: string; readonly detail: string }
@@ -42,6 +43,8 @@ export type Reason = Data.TaggedEnum<{
   SendFailed: { readonly detail: string }
   ReceiveFailed: { readonly detail: string }
   Socks5Failed: { readonly detail: string }
+  /** A bug of ours; the log has the details. */
+  InternalError: {}
   /** The drain deadline passed, or the shard stopped. */
   ClosedFromDrain: {}
 }>
@@ -78,6 +81,7 @@ export const describe: (reason: Reason) => string = Reason.$match({
   SendFailed: ({ detail }) => `send: ${detail}`,
   ReceiveFailed: ({ detail }) => `receive: ${detail}`,
   Socks5Failed: ({ detail }) => `socks5: ${detail}`,
+  InternalError: () => "internal error: this is a bug of weft",
   ClosedFromDrain: () => "connection closed due to connection drain"
 })
 

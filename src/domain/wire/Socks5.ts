@@ -5,6 +5,7 @@
  */
 import * as Result from "effect/Result"
 import { ipFromOctets, parseIp } from "../Address.ts"
+import type { Reason } from "../connection/ProxyError.ts"
 import { type Authority, isHostname } from "./Authority.ts"
 
 export type Socks5Step<A> =
@@ -19,6 +20,7 @@ export type Socks5Step<A> =
 export const SOCKS5_REPLY = {
   succeeded: 0,
   generalFailure: 1,
+  networkUnreachable: 3,
   hostUnreachable: 4,
   connectionRefused: 5,
   commandNotSupported: 7,
@@ -65,6 +67,24 @@ export const parseSocks5Request = (bytes: Uint8Array): Socks5Step<Authority> => 
   const target = targetOf(type, bytes.subarray(start, end), port)
   if (target === undefined) return refusedWith("hostUnreachable", "the name is not a hostname")
   return { _tag: "Done", consumed: end + 2, value: target }
+}
+
+/** What a failure is in the protocol's words; undefined: it went well. */
+export const socks5Outcome = (failed: Reason | undefined): keyof typeof SOCKS5_REPLY => {
+  if (failed === undefined) return "succeeded"
+  if (failed._tag === "UnknownHostname") return "hostUnreachable"
+  if (failed._tag !== "ConnectFailed") return "generalFailure"
+  switch (failed.code) {
+    case "ECONNREFUSED":
+      return "connectionRefused"
+    case "ENETUNREACH":
+      return "networkUnreachable"
+    case "EHOSTUNREACH":
+    case "ETIMEDOUT":
+      return "hostUnreachable"
+    default:
+      return "generalFailure"
+  }
 }
 
 /** A reply with the bound address left at 0.0.0.0:0, as ztunnel's: it would tell the client nothing it can use. */

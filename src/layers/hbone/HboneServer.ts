@@ -90,9 +90,10 @@ class Server {
     }
     this.http2 = Http2.createSecureServer({ ...options.tls, ...session, handshakeTimeout: handshakeTimeoutMs })
     this.http2.on("session", (session: Http2.ServerHttp2Session) => this.#onSession(session))
-    this.http2.on("tlsClientError", (error: Error, socket: Tls.TLSSocket) => {
+    this.http2.on("tlsClientError", (error: NodeJS.ErrnoException, socket: Tls.TLSSocket) => {
       // for a certificate that did not pass the error only says "socket hang up"
-      this.#refused(socket, String(socket.authorizationError ?? tlsDetail(error)))
+      const code = String(socket.authorizationError ?? error.code ?? "")
+      this.#refused(socket, tlsDetail(Object.assign(error, { code })))
       socket.destroy()
     })
     this.http2.on("sessionError", ignore)

@@ -2,6 +2,7 @@
  * The certificates that one shard uses. The first use of an identity asks the main thread, with a deadline; from then on
  * the main thread pushes what it renews, and nothing here waits (house rule 1).
  */
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -23,6 +24,7 @@ export class CertificateReplica extends Context.Service<
   static readonly layer = Layer.effect(
     this,
     Effect.gen(function* () {
+      const clock = yield* Clock.Clock
       const link = yield* ShardLink
       const bundles = new Map<Spiffe, CertificateBundle>()
       const waiting = new Map<Spiffe, Deferred.Deferred<CertificateBundle, ProxyError>>()
@@ -46,7 +48,7 @@ export class CertificateReplica extends Context.Service<
       return CertificateReplica.of({
         get: (identity) => {
           const bundle = bundles.get(identity)
-          if (bundle !== undefined) return Effect.succeed(bundle)
+          if (bundle !== undefined && clock.currentTimeMillisUnsafe() < bundle.notAfter) return Effect.succeed(bundle)
           return Effect.timeoutOrElse(
             Effect.suspend(() => Deferred.await(ask(identity))),
             {

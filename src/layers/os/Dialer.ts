@@ -13,7 +13,7 @@ import { type ProxyError, proxyError, Reason } from "../../domain/connection/Pro
 import type { Conduit } from "./Conduit.ts"
 import { descriptorOf } from "./Descriptor.ts"
 import { InHand } from "./InHand.ts"
-import { type LinuxCalls, Native } from "./Native.ts"
+import { type LinuxCalls, Native, NativeError } from "./Native.ts"
 import { TcpConduit } from "./TcpConduit.ts"
 
 export class Dialer extends Context.Service<
@@ -70,18 +70,18 @@ const connect = (
   make: Make
 ) =>
   Effect.callback<Net.Socket, ProxyError>((resume) => {
-    const failed = (detail: string) => {
+    const failed = (detail: string, code: string | undefined) => {
       clearTimeout(timer)
-      resume(Effect.fail(proxyError(Reason.ConnectFailed({ address: formatSocketAddress(to), detail }))))
+      resume(Effect.fail(proxyError(Reason.ConnectFailed({ address: formatSocketAddress(to), detail, code }))))
     }
     const timer = setTimeout(() => {
-      failed("timed out")
+      failed("timed out", "ETIMEDOUT")
       socket?.destroy()
     }, DIAL_TIMEOUT_MS)
     let socket: Net.Socket | undefined
     try {
       socket = unconnected(linux, inHand, settings.packetMark, to.ip, make)
-      const onError = (error: Error) => failed(error.message)
+      const onError = (error: NodeJS.ErrnoException) => failed(error.message, error.code)
       socket.once("error", onError)
       socket.once("connect", () => {
         clearTimeout(timer)
@@ -101,7 +101,10 @@ const connect = (
       })
       socket.setNoDelay(true)
     } catch (error) {
-      failed(error instanceof Error ? error.message : String(error))
+      failed(
+        error instanceof Error ? error.message : String(error),
+        error instanceof NativeError ? error.code : undefined
+      )
     }
     return Effect.sync(() => {
       clearTimeout(timer)

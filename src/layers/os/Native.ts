@@ -74,7 +74,19 @@ export class Native extends Context.Service<Native, { readonly linux: LinuxCalls
 ) {
   static readonly layer = Layer.effect(
     this,
-    Effect.promise(async () => ({ linux: Os.platform() === "linux" ? await linuxCalls() : undefined }))
+    Effect.promise(async () => {
+      if (Os.platform() !== "linux") return { linux: undefined }
+      try {
+        return { linux: await linuxCalls() }
+      } catch (cause) {
+        throw new Error(
+          "the library koffi, which calls the kernel, has no binary for this Linux (glibc or musl, x64 or arm64)",
+          {
+            cause
+          }
+        )
+      }
+    })
   )
   static readonly layerPortable = Layer.succeed(this, { linux: undefined })
 }

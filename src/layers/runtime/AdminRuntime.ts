@@ -9,6 +9,8 @@ import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import type { ProxySettings } from "../../domain/config/ProxySettings.ts"
+import * as Mesh from "../../domain/mesh/Mesh.ts"
+import type { MeshResources } from "../../domain/shard/Message.ts"
 import { slotIndex } from "../../domain/shard/MetricLayout.ts"
 import { Certificates } from "../identity/Certificates.ts"
 import { EmbeddedCa } from "../identity/EmbeddedCa.ts"
@@ -74,7 +76,9 @@ const layerTasks = Layer.effectDiscard(
     const readiness = yield* Readiness
     const { resources } = yield* MeshFileSource
     // before anyone can ask for listeners: a shard serves with a mesh, or not at all
-    pool.setMesh(yield* SubscriptionRef.get(resources))
+    const first = yield* SubscriptionRef.get(resources)
+    pool.setMesh(first)
+    yield* warnOfMissing(first)
     yield* Effect.forkScoped(Effect.andThen(pool.applied, readiness.complete("state manager")))
     const context = yield* Effect.context<Settings | SharedMetrics>()
     yield* admin.supervise("shard heartbeats", Effect.provideContext(watchHeartbeats, context))
@@ -84,10 +88,27 @@ const layerTasks = Layer.effectDiscard(
     )
     yield* admin.supervise(
       "mesh to shards",
-      Stream.runForEach(SubscriptionRef.changes(resources), (mesh) => Effect.sync(() => pool.setMesh(mesh)))
+      Stream.runForEach(SubscriptionRef.changes(resources), (mesh) =>
+        Effect.suspend(() => {
+          if (mesh === first) return Effect.void
+          pool.setMesh(mesh)
+          return Effect.provideContext(warnOfMissing(mesh), context)
+        })
+      )
     )
   })
 )
+
+/** Without it every connection is refused, one by one: better said once, here. */
+const warnOfMissing = (mesh: MeshResources) =>
+  Effect.flatMap(Settings, ({ nodeName, workload }) =>
+    Mesh.make(mesh, nodeName).localWorkload(workload) !== undefined
+      ? Effect.void
+      : Effect.logWarning(
+          `the mesh has no workload ${workload.name} in namespace ${workload.namespace} with service account ` +
+            `${workload.serviceAccount}${nodeName === undefined ? "" : ` on node ${nodeName}`}: its connections will be refused`
+        ).pipe(logTarget("admin_runtime"))
+  )
 
 /** A shard whose loop stands still serves nobody; the others do. Compared by counts, so a blocked main thread is no alarm. */
 const watchHeartbeats = Effect.gen(function* () {

@@ -24,7 +24,6 @@ const outbound: ConnectionRecord = {
   sourceBaggage: undefined,
   sourceIdentity: identity("a", "cli"),
   destinationWorkload: server,
-  destinationIdentity: identity("b", "web"),
   service: web,
   mutualTls: true,
   received: 11,
@@ -39,7 +38,6 @@ const bare: ConnectionRecord = {
   sourceWorkload: undefined,
   sourceIdentity: undefined,
   destinationWorkload: undefined,
-  destinationIdentity: undefined,
   service: undefined,
   mutualTls: false
 }

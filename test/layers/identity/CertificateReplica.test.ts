@@ -18,7 +18,7 @@ const bundle = (chain: string): CertificateBundle => ({
   key: "",
   roots: "",
   notBefore: 0,
-  notAfter: 0
+  notAfter: 3_600_000
 })
 const asked = { _tag: "NeedCertificate", identity } as const
 
@@ -115,6 +115,18 @@ describe("a shard's certificates", () => {
       replica.put(bundle("first"))
       assert.strictEqual((yield* Fiber.join(second)).chain, "first")
       assert.lengthOf(sent, 1)
+    })
+  )
+
+  it.effect("that have expired are asked for again", () =>
+    Effect.gen(function* () {
+      const { get, replica, sent } = yield* build
+      replica.put(bundle("first"))
+      yield* TestClock.adjust("1 hour")
+      const waiting = yield* get()
+      assert.deepStrictEqual(sent, [asked])
+      replica.put({ ...bundle("renewed"), notAfter: 7_200_000 })
+      assert.strictEqual((yield* Fiber.join(waiting)).chain, "renewed")
     })
   )
 })
