@@ -68,6 +68,9 @@ const main = Command.runWith(weft, { version: RELEASE })(argv(process.argv.slice
 const isShown = (error: unknown): boolean =>
   typeof error === "object" && error !== null && "_tag" in error && error._tag === "ShowHelp"
 
+// until there is something to drain, and `shutdown` takes over, a signal is a plain end
+for (const signal of ["SIGTERM", "SIGINT"]) process.once(signal, () => process.exit(0))
+
 Effect.runFork(main).addObserver((exit) => {
   if (Exit.isSuccess(exit)) process.exit(0)
   const error = Cause.squash(exit.cause)

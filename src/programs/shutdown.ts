@@ -15,6 +15,7 @@ const signal = Effect.callback<NodeJS.Signals>((resume) => {
     if (first === 0) first = now
     resume(Effect.succeed("SIGINT"))
   }
+  for (const early of ["SIGTERM", "SIGINT"]) process.removeAllListeners(early)
   // both stay on: without a handler the next signal would end the process in the middle of its drain
   process.on("SIGINT", onSigint)
   process.on("SIGTERM", () => resume(Effect.succeed("SIGTERM")))
