@@ -23,7 +23,8 @@ if (typeof process.execve === "function" && process.platform !== "win32") {
   // one process: its signals, standard streams and exit code are weft's own
   process.execve(node, [node, ...args], env)
 } else {
-  const child = spawn(node, args, { env, stdio: "inherit" })
+  // the channel closes when this process is killed: then the child stops, too
+  const child = spawn(node, args, { env, stdio: ["inherit", "inherit", "inherit", "ipc"] })
   // Ctrl-C in a terminal reaches the child by itself and once more from here; it takes SIGINTs within 300 ms as one
   for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"]) process.on(signal, () => child.kill(signal))
   child.on("error", (error) => {

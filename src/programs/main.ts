@@ -71,6 +71,10 @@ const isShown = (error: unknown): boolean =>
 // until there is something to drain, and `shutdown` takes over, a signal is a plain end
 for (const signal of ["SIGTERM", "SIGINT"]) process.once(signal, () => process.exit(0))
 
+// started by the launcher, which has died if its channel closes
+process.channel?.unref()
+process.once("disconnect", () => process.kill(process.pid, "SIGTERM"))
+
 Effect.runFork(main).addObserver((exit) => {
   if (Exit.isSuccess(exit)) process.exit(0)
   const error = Cause.squash(exit.cause)

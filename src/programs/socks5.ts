@@ -3,8 +3,7 @@
  * §1.7). The answer is sent when the upstream is reached, so that it tells the truth (ztunnel's says yes before it dials).
  */
 import * as Effect from "effect/Effect"
-import * as Dns from "node:dns"
-import { type Ip, isIpv6, kernelAddress, type SocketAddress } from "../domain/Address.ts"
+import { isIpv6, type SocketAddress } from "../domain/Address.ts"
 import { type ProxyError, proxyError, Reason } from "../domain/connection/ProxyError.ts"
 import { resolveHostname } from "../domain/decide/Resolve.ts"
 import type { Mesh } from "../domain/mesh/Mesh.ts"
@@ -22,6 +21,7 @@ import {
 import type { HbonePool } from "../layers/hbone/HbonePool.ts"
 import { MeshReplica } from "../layers/mesh/MeshReplica.ts"
 import { AccessLog } from "../layers/observe/Logging.ts"
+import { lookup } from "../layers/os/Lookup.ts"
 import { readUntil } from "../layers/os/Handshake.ts"
 import type { TcpConduit } from "../layers/os/TcpConduit.ts"
 import { Settings } from "../layers/runtime/ShardContext.ts"
@@ -111,19 +111,8 @@ const locate = (
   const { host, port } = target
   const family = isIpv6(source.ip) ? "IPv6" : "IPv4"
   const known = resolveHostname(mesh, workload, host, family)
-  return Effect.map(known === undefined ? systemLookup(host, family) : Effect.succeed(known), (ip) => ({ ip, port }))
+  return Effect.map(known === undefined ? lookup(host, family) : Effect.succeed(known), (ip) => ({ ip, port }))
 }
-
-const systemLookup = (host: string, family: "IPv4" | "IPv6") =>
-  Effect.callback<Ip, ProxyError>((resume) => {
-    Dns.lookup(host, { all: true, verbatim: true }, (error, addresses) => {
-      const wanted = addresses?.find((each) => each.family === (family === "IPv6" ? 6 : 4)) ?? addresses?.[0]
-      // the resolver may name a zone, which is no part of the address
-      const ip = error === null && wanted !== undefined ? kernelAddress(wanted.address, 0)?.ip : undefined
-      if (ip === undefined) resume(Effect.fail(proxyError(Reason.UnknownHostname({ hostname: host }))))
-      else resume(Effect.succeed(ip))
-    })
-  })
 
 const failed = (detail: string): ProxyError => proxyError(Reason.Socks5Failed({ detail }))
 const ignore = () => {}

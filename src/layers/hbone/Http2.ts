@@ -19,7 +19,12 @@ export const sessionMemory = ({ connectionWindow }: Http2Settings): number =>
  * Streams end by RST_STREAM in ordinary life, so node:http2's limiter, which ends a tunnel after about a thousand of
  * them, is set to what only an attack reaches.
  */
-export const RESET_LIMITS = { streamResetBurst: 10_000, streamResetRate: 1_000 }
+export const RESET_LIMITS = {
+  streamResetBurst: 10_000,
+  streamResetRate: 1_000,
+  // a second limiter that counts the same, with a default of 100
+  maxSessionRejectedStreams: 1_000_000
+}
 
 /** Names a stream of a tunnel as a conduit. `lost` tells why the tunnel itself ended, if it did. */
 export const http2Conduit = <S extends Http2.Http2Stream>(

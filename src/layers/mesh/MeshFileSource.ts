@@ -5,7 +5,8 @@
  * The file is asked for its `stat` four times a second rather than watched: inotify follows neither links nor network
  * file systems. It is read once its `stat` has been the same twice, so a file that is being written is left alone.
  */
-import { readFile, stat } from "node:fs/promises"
+import { constants } from "node:fs"
+import { open, stat } from "node:fs/promises"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
@@ -99,10 +100,17 @@ const look = Effect.fnUntraced(function* (path: string, resources: Service["reso
 
 const read = (path: string) =>
   Effect.tryPromise({
-    try: () => readFile(path, "utf8"),
+    try: () => readRegular(path),
     catch: (cause) =>
       new MeshFileUnreadable({ file: path, detail: cause instanceof Error ? cause.message : String(cause) })
   })
+
+/** A pipe in the file's place would keep its reader, and a thread, for ever. */
+const readRegular = async (path: string): Promise<string> => {
+  await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
+  if (!(await file.stat()).isFile()) throw new Error("it is not a regular file")
+  return file.readFile("utf8")
+}
 
 /** What differs when the file, or the file behind the link, is another or has changed; also its absence. */
 const signatureOf = (path: string): Effect.Effect<string> =>

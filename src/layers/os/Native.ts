@@ -67,6 +67,8 @@ export interface LinuxCalls {
   /** Raises the soft limit of open descriptors to the hard one. */
   readonly raiseDescriptorLimit: () => { readonly from: number; readonly to: number }
   readonly setNonBlocking: (fd: number) => void
+  /** Ends the process now. `process.exit` waits for the libuv pool, where a name lookup or a dead disk may hang. */
+  readonly exitNow: (code: number) => void
 }
 
 export class Native extends Context.Service<Native, { readonly linux: LinuxCalls | undefined }>()(
@@ -115,6 +117,7 @@ export const linuxCalls = async (): Promise<LinuxCalls> => {
   const fcntl = call("fcntl", "int fcntl(int, int, int)")
   const close = call("close", "int close(int)")
   const shutdown = call("shutdown", "int shutdown(int, int)")
+  const exit = libc.func("void _exit(int)")
   const getrlimit = call("getrlimit", "int getrlimit(int, _Out_ uint64_t*)")
   const setrlimit = call("setrlimit", "int setrlimit(int, const uint64_t*)")
 
@@ -194,6 +197,7 @@ export const linuxCalls = async (): Promise<LinuxCalls> => {
       getsockopt(fd, SOL_SOCKET, SO_ERROR, bytes, [4])
       return bytes.readInt32LE(0)
     },
+    exitNow: (code) => void exit(code),
     descriptorLimit: () => {
       const limit = new BigUint64Array(2)
       getrlimit(RLIMIT_NOFILE, limit)

@@ -79,7 +79,7 @@ export class TcpConduit implements Conduit {
   }
 
   end(): void {
-    this.#endInOrder()
+    this.#onceFlushed()
     this.socket.end()
   }
 
@@ -94,12 +94,13 @@ export class TcpConduit implements Conduit {
   }
 
   finish(): void {
-    this.#endInOrder()
+    this.#onceFlushed()
     this.socket.destroySoon()
   }
 
   destroy(): void {
-    this.#endInOrder()
+    // with bytes of ours that the kernel never got, it stays a reset
+    if (this.socket.writableLength === 0) this.#endInOrder()
     this.socket.destroy()
   }
 
@@ -107,6 +108,13 @@ export class TcpConduit implements Conduit {
   foundReset(): void {
     this.#state.go({ _tag: "Reset" })
     this.socket.destroy()
+  }
+
+  /** Until the kernel has every byte, dying must not look like the end of them. */
+  #onceFlushed(): void {
+    if (this.#abort === undefined) return
+    if (this.socket.writableFinished) this.#endInOrder()
+    else this.socket.once("finish", () => this.#endInOrder())
   }
 
   #endInOrder(): void {

@@ -8,6 +8,7 @@ import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as TestClock from "effect/testing/TestClock"
+import { execFileSync } from "node:child_process"
 import { mkdir, mkdtemp, readFile, rename, rm, symlink, utimes, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -171,7 +172,7 @@ the mesh stays as it was before`
         yield* mesh.change(() => rm(path))
         assert.match(yield* mesh.logged, /^Error: the mesh file .* cannot be read: ENOENT/)
         yield* mesh.change(() => mkdir(path))
-        assert.match(yield* mesh.logged, /^Error: the mesh file .* cannot be read: EISDIR/)
+        assert.match(yield* mesh.logged, /^Error: the mesh file .* cannot be read: it is not a regular file/)
         assert.strictEqual(yield* mesh.current, "one")
         yield* mesh.change(() => rm(path, { recursive: true }).then(() => writeFile(path, meshOf("two"))))
         assert.strictEqual(yield* mesh.next, "two")
@@ -205,3 +206,12 @@ the mesh stays as it was before`
     })
   )
 })
+
+it.live("a pipe in the file's place is refused at once: reading it would never end", () =>
+  Effect.gen(function* () {
+    const path = join(yield* temporaryFolder, "mesh.yaml")
+    yield* Effect.sync(() => execFileSync("mkfifo", [path]))
+    const error = yield* Effect.flip(Layer.build(MeshFileSource.layerFrom({ _tag: "File", path })))
+    assert.include(error.message, "it is not a regular file")
+  })
+)

@@ -175,3 +175,28 @@ describe.skipIf(Os.platform() !== "linux")("a conduit that is paused (Linux)", (
     })
   )
 })
+
+describe.skipIf(Os.platform() !== "linux")("a TCP socket that is reset when its thread dies (Linux)", () => {
+  it.live("stays so after its end was asked for, until the kernel has every byte", () =>
+    Effect.gen(function* () {
+      const { conduit, peer } = yield* connectedConduit
+      const calls: Array<boolean> = []
+      const linux = yield* Effect.promise(() => linuxCalls())
+      conduit.resetOnDeath({ ...linux, setAbortOnClose: (_, on) => void calls.push(on) }, false)
+      assert.deepStrictEqual(calls, [true])
+      peer.pause()
+      const chunk = Buffer.alloc(256 * 1024, "x")
+      let written = 0
+      do written += chunk.length
+      while (conduit.write(chunk, ignoreTally))
+      conduit.end()
+      assert.deepStrictEqual(calls, [true])
+      let read = 0
+      peer.on("data", (data: Buffer) => (read += data.length)).resume()
+      yield* Effect.promise(() =>
+        eventually(() => read === written && calls.length === 2, "every byte, then the change")
+      )
+      assert.deepStrictEqual(calls, [true, false])
+    })
+  )
+})
