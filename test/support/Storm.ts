@@ -69,7 +69,11 @@ const abandoned = async (proxy: Target, target: Target, random: Seeded): Promise
 
 /** The server's side: does what the first three bytes say. */
 export const stormServer = (socket: Net.Socket): void => {
+  // a client that gives up early says its end and nothing else; a socket at its end does not notice a reset
+  const early = () => socket.end()
+  socket.once("end", early)
   socket.once("data", (first: Buffer) => {
+    socket.off("end", early)
     const [ending = 0, afterMs = 0, kilobytes = 0] = first
     if (kilobytes > 0) socket.write(Buffer.alloc(kilobytes * 1_000, 2))
     act(socket, SERVER_ENDINGS[ending]!, afterMs)
