@@ -48,6 +48,19 @@ export const makeCarry = Effect.gen(function* () {
   const metrics = yield* ShardMetrics
   const access = yield* AccessLog
   const clock = yield* Clock.Clock
+  const addReceived = metrics.adder("bytesReceived")
+  const addSent = metrics.adder("bytesSent")
+  /** Bytes are counted where they pass: in the record, and for all to see. */
+  const tallyOf = (record: ConnectionRecord): Tally => ({
+    received: (bytes) => {
+      record.received += bytes
+      addReceived(bytes)
+    },
+    sent: (bytes) => {
+      record.sent += bytes
+      addSent(bytes)
+    }
+  })
   return <R>(
     record: ConnectionRecord,
     reach: Effect.Effect<Conduits, ProxyError, R>
@@ -58,7 +71,7 @@ export const makeCarry = Effect.gen(function* () {
       metrics.add("connectionsOpen", 1)
       if (access.enabled("debug")) access.write(openedLine(record))
       const cut = connections.register(record)
-      const carried = Effect.flatMap(reach, (conduits) => relay(conduits, tallyOf(record, metrics)))
+      const carried = Effect.flatMap(reach, (conduits) => relay(conduits, tallyOf(record)))
       return Effect.onExit(restore(Effect.raceFirst(carried, cut)), (exit) =>
         Effect.sync(() => {
           connections.unregister(record)
@@ -66,18 +79,6 @@ export const makeCarry = Effect.gen(function* () {
         })
       )
     })
-})
-
-/** Bytes are counted where they pass: in the record, and for all to see. */
-const tallyOf = (record: ConnectionRecord, metrics: ShardMetrics["Service"]): Tally => ({
-  received: (bytes) => {
-    record.received += bytes
-    metrics.add("bytesReceived", bytes)
-  },
-  sent: (bytes) => {
-    record.sent += bytes
-    metrics.add("bytesSent", bytes)
-  }
 })
 
 const account = (

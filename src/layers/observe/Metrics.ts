@@ -21,6 +21,8 @@ export class ShardMetrics extends Context.Service<
   ShardMetrics,
   {
     readonly add: (slot: Slot, amount: number) => void
+    /** `add` of one slot, for what is called for every piece of data. */
+    readonly adder: (slot: Slot) => (amount: number) => void
     /** Sockets open here and in all shards: what the accept gate compares. */
     readonly sockets: () => { readonly own: number; readonly total: number }
   }
@@ -32,6 +34,12 @@ export class ShardMetrics extends Context.Service<
         add: (slot, amount) => {
           const index = slotIndex(shard, slot)
           blocks[index] = blocks[index]! + amount
+        },
+        adder: (slot) => {
+          const index = slotIndex(shard, slot)
+          return (amount) => {
+            blocks[index] = blocks[index]! + amount
+          }
         },
         sockets: () => {
           let total = 0

@@ -17,6 +17,9 @@ const KEEP_BYTES = 4 * 1024 * 1024
 
 const free = new Map<number, Array<Buffer>>(GROWTH.map(({ size }) => [size, []]))
 
+/** The count of bytes moved at which a larger buffer is due. */
+export const nextGrowth = (moved: number): number => GROWTH.find(({ from }) => from > moved)?.from ?? Infinity
+
 export const sizeFor = (moved: number): number => {
   let size: number = GROWTH[0].size
   for (const step of GROWTH) if (moved >= step.from) size = step.size

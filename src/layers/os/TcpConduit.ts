@@ -6,7 +6,7 @@ import type * as Net from "node:net"
 import { type Conduit, type ConduitEvents, ConduitState, goneBy } from "./Conduit.ts"
 import { descriptorOf } from "./Descriptor.ts"
 import type { LinuxCalls } from "./Native.ts"
-import { giveBack, sizeFor, takeBuffer } from "./ReadBuffers.ts"
+import { giveBack, nextGrowth, sizeFor, takeBuffer } from "./ReadBuffers.ts"
 
 export class TcpConduit implements Conduit {
   readonly socket: Net.Socket
@@ -16,6 +16,7 @@ export class TcpConduit implements Conduit {
   /** The buffer that the next read fills; the socket is bound to it until then. */
   #buffer: Buffer
   #moved = 0
+  #growsAt = nextGrowth(0)
   /** Buffers that the other side still reads from, oldest first. */
   readonly #lent: Array<Buffer> = []
   /** Set while closing the socket would reset the connection. */
@@ -131,17 +132,18 @@ export class TcpConduit implements Conduit {
     this.#tally(bytes)
     if (this.#to === undefined) return false
     this.#moved += bytes
-    const size = sizeFor(this.#moved)
+    const grows = this.#moved >= this.#growsAt
+    if (grows) this.#growsAt = nextGrowth(this.#moved)
     if (!taken) {
       this.#lent.push(buffer)
-      this.#buffer = takeBuffer(size)
+      this.#buffer = takeBuffer(sizeFor(this.#moved))
       this.#paused = to.congested()
       if (this.#paused) pausedConduits.add(this)
       return !this.#paused
     }
-    if (size !== buffer.length) {
+    if (grows) {
       giveBack(buffer)
-      this.#buffer = takeBuffer(size)
+      this.#buffer = takeBuffer(sizeFor(this.#moved))
     }
     return true
   }
