@@ -18,7 +18,6 @@ import type { ProxySettings } from "../../domain/config/ProxySettings.ts"
 import { parseMeshFile } from "../../domain/mesh/MeshFile.ts"
 import type { MeshFileError } from "../../domain/mesh/MeshFileError.ts"
 import type { MeshResources } from "../../domain/shard/Message.ts"
-import { ProxyConfig } from "../ProxyConfig.ts"
 
 export class MeshFileUnreadable extends Data.TaggedError("MeshFileUnreadable")<{
   readonly file: string
@@ -39,8 +38,6 @@ export class MeshFileSource extends Context.Service<
   /** Fails when the first state is bad: there is nothing older to keep. */
   static readonly layerFrom = (source: ProxySettings["meshSource"]) =>
     Layer.effect(this, source._tag === "File" ? fromFile(source.path) : fromText(source.text))
-
-  static readonly layer = Layer.unwrap(ProxyConfig.use(({ meshSource }) => Effect.succeed(this.layerFrom(meshSource))))
 }
 
 type Service = MeshFileSource["Service"]
