@@ -93,4 +93,19 @@ describe("the readiness server", () => {
       yield* Effect.promise(() => closed(socket))
     })
   )
+
+  it.live("frees a client that says nothing, and one that never finishes its request, within 5 s", () =>
+    Effect.gen(function* () {
+      const { connect } = yield* served
+      const startedAt = performance.now()
+      yield* Effect.promise(async () => {
+        const silent = connect()
+        const slow = connect()
+        slow.write("GET /healthz/ready HT")
+        for (const socket of [silent, slow]) socket.on("error", () => {}).resume()
+        await Promise.all([closed(silent), closed(slow)])
+      })
+      assert.isBelow(performance.now() - startedAt, 8_000)
+    })
+  )
 })
