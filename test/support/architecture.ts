@@ -77,6 +77,6 @@ const MAY_IMPORT: Readonly<Record<string, ReadonlyArray<string>>> = {
   programs: ["programs", "layers", "domain"]
 }
 
-/** `yaml` only turns text into values: it is as pure as the rest of domain. */
-const DOMAIN_LIBRARIES = ["effect/", "yaml"]
+/** These two only turn text and bytes into values: they are as pure as the rest of domain. */
+const DOMAIN_LIBRARIES = ["effect/", "yaml", "@bufbuild/protobuf"]
 const ENVIRONMENT_READER = "layers/ProxyConfig.ts"
