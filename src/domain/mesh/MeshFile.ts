@@ -1,19 +1,29 @@
 /**
  * ztunnel's mesh file (`LOCAL_XDS_PATH`, `LOCAL_XDS`; reference state §7) → `MeshResources`. YAML, so JSON too. All
- * problems of a file are reported at once, each with its place.
+ * problems of a file are reported at once, each with its place; those of endpoints once the rest is right.
  *
  * Stricter than ztunnel where ztunnel loses what was written: an empty document (a file that is being replaced looks
- * like one, and would turn the mesh off), and two workloads of one uid or two services of one key.
+ * like one, and would turn the mesh off), two workloads of one uid, two services or policies of one key, and endpoints
+ * that a service lists but cannot have.
  */
 import * as Result from "effect/Result"
 import { LineCounter, parseDocument, type Tags } from "yaml"
-import type { MeshResources } from "../shard/Message.ts"
-import { refused } from "./MeshFileFields.ts"
+import { withEndpoints } from "./MeshFileEndpoints.ts"
 import { MeshFileError, type MeshFileIssue } from "./MeshFileError.ts"
-import { service } from "./MeshFileService.ts"
+import { policy } from "./MeshFilePolicy.ts"
+import { type ServiceEntry, serviceEntry } from "./MeshFileService.ts"
 import { workload } from "./MeshFileWorkload.ts"
-import { serviceKey } from "./Service.ts"
+import type { Policy } from "./Policy.ts"
+import { type Service, serviceKey } from "./Service.ts"
+import type { Workload } from "./Workload.ts"
 import { fail, isAbsent, issueAt, list, mapping, optional, type Read, root, type Source } from "./YamlReader.ts"
+
+/** Everything that a mesh holds, at one moment. */
+export interface MeshResources {
+  readonly workloads: ReadonlyArray<Workload>
+  readonly services: ReadonlyArray<Service>
+  readonly policies: ReadonlyArray<Policy>
+}
 
 /** `name` is what messages call the file: its path, or the setting that held the text. Never throws. */
 export const parseMeshFile = (text: string, name: string): Result.Result<MeshResources, MeshFileError> =>
@@ -47,22 +57,31 @@ const tooDeep = Result.fail([
 const mesh = (source: Source) => {
   const place = root(source)
   if (isAbsent(place)) return fail(place, "an empty document was given; write {} for a mesh with nothing in it")
-  return Result.map(topLevel(place), ({ services, workloads }): MeshResources => ({ workloads, services }))
+  return Result.flatMap(topLevel(place), ({ policies, services, workloads }) =>
+    Result.map(withEndpoints(workloads, services), (workloads): MeshResources => ({
+      workloads,
+      services: services.map(({ service }) => service),
+      policies
+    }))
+  )
 }
 
-interface TopLevel extends MeshResources {
-  readonly policies: ReadonlyArray<never>
+interface TopLevel extends Omit<MeshResources, "services"> {
+  readonly services: ReadonlyArray<ServiceEntry>
 }
 
 const topLevel: Read<TopLevel> = mapping<TopLevel>({
   workloads: optional(list(workload, { of: ({ uid }) => uid, name: "uid" }), []),
-  services: optional(list(service, { of: serviceKey, name: "namespace and hostname" }), []),
-  policies: optional(refused("authorization policies are"), [])
+  services: optional(
+    list(serviceEntry, { of: ({ service }) => serviceKey(service), name: "namespace and hostname" }),
+    []
+  ),
+  policies: optional(list(policy, { of: ({ key }) => key, name: "namespace and name" }), [])
 })
 
-/** The string matchers of policies: known, so that a file with policies is refused for its policies and nothing else. */
+/** The string matchers of policies. With another kind of value they are unknown tags, and so an issue. */
 const MATCHERS: Tags = [
-  ...["!Exact", "!Prefix", "!Suffix"].map((tag) => ({ tag, resolve: (value: string) => value })),
+  ...["!Exact", "!Prefix", "!Suffix", "!Presence"].map((tag) => ({ tag, resolve: (value: string) => value })),
   { tag: "!Presence", collection: "seq", resolve: (value) => value }
 ]
 

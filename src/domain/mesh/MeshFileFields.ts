@@ -1,11 +1,10 @@
-/** Values that workloads and services of a mesh file share (reference state §7): addresses, ports, gateways. */
-import * as IpInterface from "effect/net/IpInterface"
-import * as IpNetwork from "effect/net/IpNetwork"
+/** Values that the entries of a mesh file share (reference state §7): addresses, ports, gateways. */
 import * as Result from "effect/Result"
 import { type Ip, parseIp } from "../Address.ts"
+import { type Cidr, parseCidr } from "../Cidr.ts"
 import type { NetworkIp } from "./Service.ts"
 import type { GatewayAddress, PortMap } from "./Workload.ts"
-import { dictionary, fail, integer, isAbsent, mapping, parsed, type Read, required } from "./YamlReader.ts"
+import { dictionary, integer, mapping, parsed, type Read, required } from "./YamlReader.ts"
 
 export const ip: Read<Ip> = parsed((value) => Result.getOrUndefined(parseIp(value)), "an IP address")
 
@@ -21,11 +20,8 @@ export const networkIp: Read<NetworkIp> = parsed(
   "<network>/<ip> (such as /10.96.0.1 on the network without a name)"
 )
 
-/** Canonical text; host bits are tolerated and cleared. */
-export const cidr: Read<string> = parsed((value) => {
-  const network = Result.map(IpInterface.fromString(value, { prefix: "required" }), IpNetwork.fromInterface)
-  return Result.getOrUndefined(Result.map(network, IpNetwork.format))
-}, "an address range such as 10.0.0.0/8")
+/** Host bits are tolerated and cleared. */
+export const cidr: Read<Cidr> = parsed(parseCidr, "an address range such as 10.0.0.0/8")
 
 export const port: Read<number> = integer(65535)
 
@@ -58,19 +54,10 @@ const splitKey = (value: string) => {
   return slash < 0 ? undefined : { namespace: value.slice(0, slash), hostname: value.slice(slash + 1) }
 }
 
-export const serviceKeyText: Read<string> = parsed(
-  (value) => (splitKey(value) === undefined ? undefined : value),
-  "<namespace>/<hostname>"
-)
+/** A text with a slash in it. */
+const keyText = (accepted: string): Read<string> =>
+  parsed((value) => (splitKey(value) === undefined ? undefined : value), accepted)
 
-/** A list that has to be empty for now: what it asks for is not built, and ignoring it would open what it closes. */
-export const refused =
-  (what: string): Read<ReadonlyArray<never>> =>
-  (place) => {
-    const { node } = place
-    if (isAbsent(place) || (node !== undefined && "items" in node && node.items.length === 0)) return Result.succeed([])
-    return fail(
-      place,
-      `${what} not enforced yet, and ignoring them would open what they close; run ztunnel for such a mesh, or remove them`
-    )
-  }
+export const serviceKeyText: Read<string> = keyText("<namespace>/<hostname>")
+
+export const policyKeyText: Read<string> = keyText("<namespace>/<name>")

@@ -1,5 +1,6 @@
 /** A service: names and virtual addresses in front of endpoints (reference state §2.2, §7). Plain data. */
 import type { Ip } from "../Address.ts"
+import type { Cidr } from "../Cidr.ts"
 import type { GatewayAddress, PortMap, ServiceKey } from "./Workload.ts"
 
 export interface NetworkIp {
@@ -15,22 +16,13 @@ export interface LoadBalancer {
   readonly healthPolicy: "OnlyHealthy" | "AllowAll"
 }
 
-/** One workload behind a service. */
-export interface Endpoint {
-  readonly workloadUid: string
-  readonly ports: PortMap
-  readonly status: "Healthy" | "Unhealthy"
-}
-
 export interface Service {
   readonly name: string
   readonly namespace: string
   readonly hostname: string
   readonly vips: ReadonlyArray<NetworkIp>
-  readonly cidrVips: ReadonlyArray<{ readonly network: string; readonly cidr: string }>
+  readonly cidrVips: ReadonlyArray<{ readonly network: string; readonly cidr: Cidr }>
   readonly ports: PortMap
-  /** Endpoints listed with the service itself; those that workloads contribute are added by the mesh. */
-  readonly endpoints: ReadonlyMap<string, Endpoint>
   readonly subjectAltNames: ReadonlyArray<string>
   readonly waypoint: GatewayAddress | undefined
   readonly weightedWaypoints: ReadonlyArray<{ readonly destination: GatewayAddress; readonly weight: number }>

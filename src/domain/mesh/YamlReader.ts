@@ -2,7 +2,8 @@
  * Typed reading of YAML with positions. A `Read<A>` turns the node at one place into an `A`, or into every issue that it
  * finds there; readers of mappings and lists go on after an issue, so one run reports them all. Knows nothing of meshes.
  *
- * Null counts as absent, as YAML writers emit it for "not set". Reading goes no deeper than the reader that drives it,
+ * Tags of our own (`!Prefix`) are for those who ask for them with `tagOf`; for everybody else, what has one is not what
+ * they accept. Null counts as absent, as YAML writers emit it for "not set". Reading goes no deeper than the reader that drives it,
  * and follows at most `MAX_ALIASES` aliases, so a small file cannot unfold into a large one.
  */
 import * as Result from "effect/Result"
@@ -50,7 +51,19 @@ export const issueAt = ({ offset, path, source }: At, problem: string): MeshFile
 export const fail = (place: At, problem: string) => Result.fail([issueAt(place, problem)])
 
 /** The issue of a value that is not what is accepted there. */
-const unexpected = (place: At, accepted: string) => fail(place, `${given(place)} was given; ${accepted} is accepted`)
+export const unexpected = (place: At, accepted: string) =>
+  fail(place, `${given(place)} was given; ${accepted} is accepted`)
+
+/** A value with its place, for what can only be judged once others have been read. */
+export interface Placed<A> {
+  readonly value: A
+  readonly place: At
+}
+
+export const placed =
+  <A>(read: Read<A>): Read<Placed<A>> =>
+  (place) =>
+    Result.map(read(place), (value) => ({ value, place }))
 
 export const text: Read<string> = (place) => {
   const value = scalar(place)
@@ -95,7 +108,7 @@ export const parsed =
 export const list =
   <A>(read: Read<A>, key?: { readonly of: (value: A) => string; readonly name: string }): Read<ReadonlyArray<A>> =>
   (place) => {
-    if (!isSeq(place.node)) return unexpected(place, "a list")
+    if (!isSeq(place.node) || tagOf(place) !== undefined) return unexpected(place, "a list")
     const seen = new Map<string, number>()
     return collect(place.node.items, (item, index) => {
       const element = at(place.source, item, place.offset, `${place.path}[${index}]`)
@@ -183,11 +196,18 @@ const at = (source: Source, node: ParsedNode | null | undefined, offset: number,
   return { source, node: (target as ParsedNode | undefined) ?? node, offset: node.range[0], path }
 }
 
-const scalar = ({ node }: At): unknown => (isScalar(node) ? (node.value ?? undefined) : undefined)
+const scalar = (place: At): unknown =>
+  isScalar(place.node) && tagOf(place) === undefined ? (place.node.value ?? undefined) : undefined
+
+/** `!Prefix`; undefined: none, or one of YAML's own. */
+export const tagOf = ({ node }: At): string | undefined =>
+  node !== undefined && !isAlias(node) && /^!./.test(node.tag ?? "") ? node.tag : undefined
 
 const given = (place: At): string => {
   const { node, source } = place
   if (isAbsent(place)) return "nothing"
+  const tag = tagOf(place)
+  if (tag !== undefined) return `a value with the tag ${tag}`
   if (isMap(node)) return "a map"
   if (isSeq(node)) return "a list"
   if (isAlias(node)) return source.aliases > MAX_ALIASES ? `more than ${MAX_ALIASES} aliases` : "an alias of nothing"

@@ -3,11 +3,12 @@ import * as Arbitrary from "effect/Arbitrary"
 import * as Result from "effect/Result"
 import { readFileSync } from "node:fs"
 import { ipUnsafe } from "../../../src/domain/Address.ts"
+import { parseCidr } from "../../../src/domain/Cidr.ts"
 import { parseMeshFile } from "../../../src/domain/mesh/MeshFile.ts"
 import { serviceKey } from "../../../src/domain/mesh/Service.ts"
-import type { GatewayAddress } from "../../../src/domain/mesh/Workload.ts"
 import { MAX_ALIASES } from "../../../src/domain/mesh/YamlReader.ts"
-import { anyText, hostname, integer, ip, mutated, oneOf, THOROUGH } from "../../support/hostileInput.ts"
+import { anyPolicy, anyService, anyWorkload } from "../../support/anyResources.ts"
+import { anyText, mutated, THOROUGH } from "../../support/hostileInput.ts"
 import { meshFile, service, workload } from "../../support/meshes.ts"
 
 const parse = (text: string) => Result.getOrThrow(parseMeshFile(text, "mesh.yaml"))
@@ -36,7 +37,7 @@ services:
   vips: [/10.96.0.50, remote/10.96.0.51]
   cidrVips: [{network: remote, cidr: 10.97.1.2/16}]
   ports: {443: 8443, 80: 0}
-  endpoints: {a: {workloadUid: cache, port: {443: 9443}, status: Unhealthy}}
+  endpoints: {a: {workloadUid: cache, port: {443: 9443}, status: Healthy}}
   waypoint: {destination: shop/waypoint.example, hboneMtlsPort: 15009}
   weightedWaypoints: [{destination: {destination: remote/10.9.0.9, hboneMtlsPort: 15008}, weight: 3}]
   loadBalancer: {routingPreferences: [Network, Zone], mode: Failover, healthPolicy: AllowAll}
@@ -53,7 +54,12 @@ describe("a mesh file", () => {
         serviceAccount: "pay",
         services: new Map([["shop/pay.example", new Map([[443, 8443]])]])
       }),
-      workload("", [], { uid: "cache", protocol: "TCP", node: "" })
+      workload("", [], {
+        uid: "cache",
+        protocol: "TCP",
+        node: "",
+        services: new Map([["shop/pay.example", new Map([[443, 9443]])]])
+      })
     ])
     assert.deepStrictEqual(services, [
       service("pay", ["10.96.0.50"], {
@@ -62,12 +68,11 @@ describe("a mesh file", () => {
           { network: "", ip: ipUnsafe("10.96.0.50") },
           { network: "remote", ip: ipUnsafe("10.96.0.51") }
         ],
-        cidrVips: [{ network: "remote", cidr: "10.97.0.0/16" }],
+        cidrVips: [{ network: "remote", cidr: parseCidr("10.97.0.0/16")! }],
         ports: new Map([
           [443, 8443],
           [80, 0]
         ]),
-        endpoints: new Map([["a", { workloadUid: "cache", ports: new Map([[443, 9443]]), status: "Unhealthy" }]]),
         waypoint: {
           destination: { _tag: "Hostname", namespace: "shop", hostname: "waypoint.example" },
           hboneMtlsPort: 15009
@@ -95,8 +100,8 @@ describe("a mesh file", () => {
       `{uid: ${uid}, namespace: x, workloadIps: [], services: ${services}}`
     const aliased = parse(`workloads:\n- ${shared("a", "&s {x/y: {80: 8080}}")}\n- ${shared("b", "*s")}`)
     assert.deepStrictEqual(aliased.workloads[1]?.services, new Map([["x/y", new Map([[80, 8080]])]]))
-    assert.deepStrictEqual(parse("{}"), { workloads: [], services: [] })
-    assert.deepStrictEqual(parse("workloads:\nservices: []\npolicies: []"), { workloads: [], services: [] })
+    assert.deepStrictEqual(parse("{}"), NOTHING)
+    assert.deepStrictEqual(parse("workloads:\nservices: []\npolicies: []"), NOTHING)
   })
 
   it("is refused with every problem at its place", () => {
@@ -147,18 +152,32 @@ service: []`),
     ])
   })
 
-  it("is refused for its policies, and for nothing in them", () => {
-    const policies = `policies:
-- name: only-web
-  namespace: shop
-  rules: [[[{principals: [!Prefix a, !Exact b, !Suffix c, !Presence []], destinationPorts: [8443]}]]]`
-    const problem =
-      "are not enforced yet, and ignoring them would open what they close; run ztunnel for such a mesh, or remove them"
-    assert.deepStrictEqual(issues(policies), [`2:1 policies: authorization policies ${problem}`])
-    const attached = "workloads: [{namespace: x, workloadIps: [], services: {}, authorizationPolicies: [x/y]}]"
-    assert.deepStrictEqual(issues(attached), [
-      `1:82 workloads[0].authorizationPolicies: authorization policies of a workload ${problem}`
+  it("is refused for a workload that has no uid, and for a type of workload that there is not", () => {
+    const accepted = "a text that no other workload has, such as cluster1//Pod/shop/web-0, is accepted"
+    assert.deepStrictEqual(issues("workloads:\n- {namespace: x, workloadIps: [], services: {}}"), [
+      `2:3 workloads[0].uid: nothing was given; ${accepted}`
     ])
+    const typed = (uid: string, type: string) =>
+      `workloads: [{uid: ${uid}, namespace: x, workloadIps: [], services: {}, workloadType: ${type}}]`
+    assert.deepStrictEqual(issues(typed('""', "StatefulSet")), [
+      `1:19 workloads[0].uid: "" was given; ${accepted}`,
+      '1:82 workloads[0].workloadType: "StatefulSet" was given; deployment or cronjob or pod or job is accepted'
+    ])
+    assert.strictEqual(parse(typed("a", "CronJob")).workloads[0]?.workloadType, "cronjob")
+    assert.strictEqual(parse(typed("a", '""')).workloads[0]?.workloadType, "deployment")
+  })
+
+  it("means what the wire means by a port 0 of a tunnel and by a range of one address", () => {
+    const { services, workloads } = parse(`
+workloads: [{uid: a, namespace: x, workloadIps: [], services: {}, applicationTunnel: {protocol: NONE, port: 0}}]
+services:
+- {name: a, namespace: x, hostname: h, vips: [/10.0.0.1], ports: {}, cidrVips: [{cidr: "2001:db8::1/128"}, {cidr: 10.1.0.0/31}]}`)
+    assert.deepStrictEqual(workloads[0]?.applicationTunnel, { protocol: "NONE", port: undefined })
+    assert.deepStrictEqual(
+      services[0]?.vips,
+      ["10.0.0.1", "2001:db8::1"].map((ip) => ({ network: "", ip: ipUnsafe(ip) }))
+    )
+    assert.deepStrictEqual(services[0]?.cidrVips, [{ network: "", cidr: parseCidr("10.1.0.0/31")! }])
   })
 
   it("is refused for what YAML does not allow, with the line", () => {
@@ -210,6 +229,9 @@ describe("docs/mesh-file.md", () => {
     }
     assert.deepStrictEqual(documented("Workload"), accepted("workloads"))
     assert.deepStrictEqual(documented("Service"), accepted("services"))
+    assert.deepStrictEqual(documented("Policy"), accepted("policies"))
+    const match = issues("policies: [{rules: [[[{x: 1}]]]}]").find((issue) => issue.includes("unknown key"))
+    assert.deepStrictEqual(documented("Match"), match?.split("accepted here: ")[1]?.split(", ").toSorted())
   })
 })
 
@@ -231,11 +253,19 @@ describe("the mesh file reader", () => {
 
   it.prop(
     "reads back what was written",
-    [Arbitrary.array(anyWorkload(), { maxLength: 3 }), Arbitrary.array(anyService(), { maxLength: 3 })],
-    ([workloads, services]) => {
+    [
+      Arbitrary.array(anyWorkload, { maxLength: 3 }),
+      Arbitrary.array(anyService, { maxLength: 3 }),
+      Arbitrary.array(anyPolicy(false), { maxLength: 3 })
+    ],
+    ([workloads, services, policies]) => {
       const distinct = {
         workloads: workloads.map((workload, index) => ({ ...workload, uid: `${index}${workload.uid}` })),
-        services: services.map((service, index) => ({ ...service, hostname: `${index}${service.hostname}` }))
+        services: services.map((service, index) => ({ ...service, hostname: `${index}${service.hostname}` })),
+        policies: policies.map((policy, index) => {
+          const name = `${index}${policy.name}`
+          return { ...policy, name, key: `${policy.namespace}/${name}` }
+        })
       }
       assert.deepStrictEqual(parse(meshFile(distinct)), distinct)
       assert.lengthOf(new Set(distinct.services.map(serviceKey)), services.length)
@@ -244,100 +274,9 @@ describe("the mesh file reader", () => {
   )
 })
 
+const NOTHING = { workloads: [], services: [], policies: [] }
+
 const WORKLOAD_KEYS =
   "workloadIps, namespace, services, uid, name, serviceAccount, trustDomain, network, hostname, node, clusterId, " +
   "workloadName, workloadType, canonicalName, canonicalRevision, protocol, networkMode, status, waypoint, " +
   "networkGateway, nativeTunnel, applicationTunnel, authorizationPolicies, locality, capacity"
-
-/** Texts that YAML would take for something else if they were not quoted, among them. */
-function anyWord() {
-  return oneOf(["x", "null", "~", "true", "12", "1e3", "- a", "a: b", "!Exact", "*a", "&a", "#", " ", "ü\n", "0x1f"])
-}
-
-function anyPorts() {
-  const port = integer(0, 65535)
-  return Arbitrary.map(Arbitrary.array(Arbitrary.all([port, port]), { maxLength: 3 }), (ports) => new Map(ports))
-}
-
-function anyGateway(): Arbitrary.Arbitrary<GatewayAddress | undefined> {
-  const all = Arbitrary.all([oneOf(["none", "address", "hostname"]), ip, hostname, anyWord(), integer(0, 65535)])
-  return Arbitrary.map(all, ([kind, ip, hostname, word, hboneMtlsPort]) => {
-    if (kind === "none") return undefined
-    if (kind === "address") return { destination: { _tag: "Address", network: word, ip }, hboneMtlsPort }
-    return { destination: { _tag: "Hostname", namespace: word, hostname }, hboneMtlsPort }
-  })
-}
-
-function anyWorkload() {
-  return Arbitrary.map(
-    Arbitrary.all({
-      words: Arbitrary.array(anyWord(), { minLength: 12, maxLength: 12 }),
-      ips: Arbitrary.array(ip, { maxLength: 3 }),
-      waypoint: anyGateway(),
-      networkGateway: anyGateway(),
-      ports: anyPorts(),
-      hostname,
-      protocol: oneOf(["TCP", "HBONE"] as const),
-      networkMode: oneOf(["Standard", "HostNetwork"] as const),
-      status: oneOf(["Healthy", "Unhealthy"] as const),
-      nativeTunnel: oneOf([true, false]),
-      applicationTunnel: oneOf([
-        undefined,
-        { protocol: "PROXY", port: 7 },
-        { protocol: "NONE", port: undefined }
-      ] as const),
-      capacity: integer(0, 2 ** 32 - 1)
-    }),
-    ({ ports, words, ...rest }) => {
-      const [name, namespace, serviceAccount, trustDomain, network, node, clusterId, workloadName, region] = words
-      return workload(name!, [], {
-        ...rest,
-        namespace: namespace!,
-        serviceAccount: serviceAccount!,
-        trustDomain: trustDomain!,
-        network: network!,
-        node: node!,
-        clusterId: clusterId!,
-        workloadName: workloadName!,
-        locality: { region: region!, zone: "", subzone: words[9]! },
-        canonicalName: words[10]!,
-        canonicalRevision: words[11]!,
-        workloadType: "deployment",
-        services: new Map([[`${words[9]}/${rest.hostname}`, ports]])
-      })
-    }
-  )
-}
-
-function anyService() {
-  return Arbitrary.map(
-    Arbitrary.all({
-      words: Arbitrary.array(anyWord(), { minLength: 5, maxLength: 5 }),
-      ips: Arbitrary.array(ip, { maxLength: 3 }),
-      hostname,
-      ports: anyPorts(),
-      own: anyPorts(),
-      waypoint: anyGateway(),
-      weighted: anyGateway(),
-      status: oneOf(["Healthy", "Unhealthy"] as const),
-      mode: oneOf([undefined, "Standard", "Strict", "Failover", "Passthrough"] as const),
-      ipFamilies: oneOf([undefined, "IPv4", "IPv6", "Dual"] as const),
-      canonical: oneOf([true, false]),
-      visibility: oneOf(["Public", "Namespace"] as const)
-    }),
-    ({ ips, mode, own, status, weighted, words, ...rest }) =>
-      service(words[0]!, [], {
-        ...rest,
-        namespace: words[1]!,
-        vips: ips.map((ip) => ({ network: words[2]!, ip })),
-        cidrVips: [{ network: words[3]!, cidr: "2001:db8::/32" }],
-        endpoints: new Map([[words[4]!, { workloadUid: words[2]!, ports: own, status }]]),
-        subjectAltNames: words,
-        weightedWaypoints: weighted === undefined ? [] : [{ destination: weighted, weight: 2 }],
-        loadBalancer:
-          mode === undefined
-            ? undefined
-            : { mode, routingPreferences: ["Network", "Zone", "Subzone"], healthPolicy: "AllowAll" }
-      })
-  )
-}
