@@ -3,6 +3,7 @@ import { formatSocketAddress, type SocketAddress } from "../Address.ts"
 import type { LogLevel } from "../config/LogFilter.ts"
 import { identityOf, type Workload } from "../mesh/Workload.ts"
 import type { FieldValue } from "../observe/LogLine.ts"
+import type { Baggage } from "../wire/Baggage.ts"
 import type { ConnectionRecord, Outcome } from "./ConnectionRecord.ts"
 import { describe, type Reason } from "./ProxyError.ts"
 
@@ -56,23 +57,20 @@ export const deniedLine = (
 type Fields = ReadonlyArray<readonly [string, FieldValue]>
 
 const ends = (record: ConnectionRecord): Fields => {
-  const { destinationWorkload, service, sourceBaggage, sourceWorkload } = record
+  const { destinationBaggage, destinationWorkload, service, sourceBaggage, sourceWorkload } = record
   return [
     ...address("src.addr", record.source),
-    ...text("src.workload", nameOf(sourceWorkload) ?? sourceBaggage?.serviceName ?? sourceBaggage?.workloadName),
+    ...text("src.workload", nameOf(sourceWorkload) ?? claimedName(sourceBaggage)),
     ...text("src.namespace", sourceWorkload?.namespace ?? sourceBaggage?.namespace),
     ...text("src.identity", record.mutualTls ? record.sourceIdentity : undefined),
     ...text("src.cluster", sourceWorkload?.clusterId ?? sourceBaggage?.clusterName),
     ...address("dst.addr", record.destination),
     ...(record.hboneAuthority === undefined ? [] : [["dst.hbone_addr", { bare: record.hboneAuthority }] as const]),
     ...text("dst.service", service?.hostname),
-    ...text("dst.workload", nameOf(destinationWorkload)),
-    ...text("dst.namespace", destinationWorkload?.namespace),
-    ...text(
-      "dst.identity",
-      record.mutualTls && destinationWorkload !== undefined ? identityOf(destinationWorkload) : undefined
-    ),
-    ...text("dst.cluster", destinationWorkload?.clusterId),
+    ...text("dst.workload", nameOf(destinationWorkload) ?? claimedName(destinationBaggage)),
+    ...text("dst.namespace", destinationWorkload?.namespace ?? destinationBaggage?.namespace),
+    ...text("dst.identity", record.mutualTls ? destinationIdentityOf(record) : undefined),
+    ...text("dst.cluster", destinationWorkload?.clusterId ?? destinationBaggage?.clusterName),
     ["direction", directionOf(record.reporter)]
   ]
 }
@@ -81,6 +79,13 @@ const directionOf = (reporter: ConnectionRecord["reporter"]): string => (reporte
 
 const nameOf = (workload: Workload | undefined): string | undefined =>
   workload === undefined ? undefined : workload.name === "" ? workload.canonicalName : workload.name
+
+/** As ztunnel names a workload that it knows from baggage only: by its canonical service. */
+const claimedName = (baggage: Baggage | undefined): string | undefined => baggage?.serviceName ?? baggage?.workloadName
+
+/** The mesh's, not the one that was proved (reference datapath §9.2); unless the mesh has none. */
+const destinationIdentityOf = ({ destinationIdentity, destinationWorkload }: ConnectionRecord): string | undefined =>
+  destinationIdentity ?? (destinationWorkload === undefined ? undefined : identityOf(destinationWorkload))
 
 const text = (key: string, value: string | undefined): Fields =>
   value === undefined || value === "" ? [] : [[key, value]]

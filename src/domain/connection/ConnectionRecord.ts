@@ -26,6 +26,10 @@ export interface ConnectionRecord {
   sourceBaggage: Baggage | undefined
   sourceIdentity: Spiffe | undefined
   destinationWorkload: Workload | undefined
+  /** What the far end says of its workload, where we do not know it: behind another network's gateway. */
+  destinationBaggage: Baggage | undefined
+  /** Who the far end is, where it is not the destination workload's own identity. */
+  destinationIdentity: Spiffe | undefined
   service: Service | undefined
   /** Both ends speak mutual TLS: `mutual_tls`, else `unknown`. */
   mutualTls: boolean

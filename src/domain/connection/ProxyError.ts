@@ -26,8 +26,17 @@ export type Reason = Data.TaggedEnum<{
   NoValidDestination: { readonly workload: string }
   NoPortForService: { readonly service: string; readonly port: number }
   UnknownHostname: { readonly hostname: string }
-  /** The mesh asks for something that is not built; refused, since going around it would go around its policy. */
-  NotSupportedYet: { readonly what: string }
+  /** What its reference names is not there. `what` is the reference. */
+  UnknownWaypoint: { readonly what: string }
+  UnknownNetworkGateway: { readonly what: string }
+  /** A service named by hostname has no address to say in a PROXY header. */
+  NoVip: { readonly service: string }
+  /** The workload has a hostname and no address, and the name could not be resolved. */
+  NoResolvedAddresses: { readonly workload: string }
+  /** Authorization: `by` is the DENY policy that matched; undefined: there are ALLOW policies, and none matched. */
+  PolicyRejected: { readonly by: string | undefined }
+  /** It was allowed, and by the policies of now it is not. */
+  PolicyChanged: {}
   IpMismatch: { readonly connected: string; readonly authority: string }
   NonConnectMethod: { readonly method: string }
   InvalidAuthority: { readonly authority: string }
@@ -64,10 +73,16 @@ export const describe: (reason: Reason) => string = Reason.$match({
   UnknownSourceWorkload: ({ workload }) => `unknown source workload: ${workload}`,
   NoHealthyUpstream: ({ address }) => `no healthy upstream: ${address}`,
   NoService: ({ address }) => `no service for target address: ${address}`,
-  NoValidDestination: ({ workload }) => `no valid destination for workload: ${workload}`,
+  NoValidDestination: ({ workload }) => `no valid routing destination for workload: ${workload}`,
   NoPortForService: ({ port, service }) => `requested service ${service}:${port} found, but cannot resolve port`,
   UnknownHostname: ({ hostname }) => `no service or workload for hostname: ${hostname}`,
-  NotSupportedYet: ({ what }) => `not supported yet: ${what}`,
+  UnknownWaypoint: ({ what }) => `unknown waypoint: waypoint ${what} not found`,
+  UnknownNetworkGateway: ({ what }) => `unknown network gateway: network gateway ${what} not found`,
+  NoVip: ({ service }) => `requested service ${service} found, but has no IP addresses`,
+  NoResolvedAddresses: ({ workload }) => `no ip addresses were resolved for workload: ${workload}`,
+  PolicyRejected: ({ by }) =>
+    `connection closed due to policy rejection: ${by === undefined ? "allow policies exist, but none allowed" : `explicitly denied by: ${by}`}`,
+  PolicyChanged: () => "connection closed due to policy change",
   IpMismatch: ({ authority, connected }) => `ip mismatch: ${connected} != ${authority}`,
   NonConnectMethod: ({ method }) => `non-CONNECT method: ${method}`,
   InvalidAuthority: ({ authority }) => `invalid CONNECT authority: ${authority}`,
@@ -90,6 +105,9 @@ export const responseFlag = (reason: Reason): ResponseFlag => {
   switch (reason._tag) {
     case "ClosedFromDrain":
       return "-"
+    case "PolicyRejected":
+    case "PolicyChanged":
+      return "DENY"
     case "IdentityUnavailable":
       return "IDENTITY_ERROR"
     case "HboneConnectTimeout":
@@ -110,6 +128,8 @@ export const httpStatus = (reason: Reason): 400 | 401 | 503 => {
     case "InvalidAuthority":
     case "IpMismatch":
       return 400
+    case "PolicyRejected":
+      return 401
     default:
       return 503
   }

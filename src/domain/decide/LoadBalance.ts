@@ -1,92 +1,126 @@
 /**
- * Which endpoint of a service a connection goes to, and on which port (reference state §4.2 to §4.6). One choice for
- * each connection, in proportion to capacity; the random number comes in from outside.
+ * Which endpoint of a service a connection goes to, and on which port (reference state §4.2 to §4.5). One choice for each
+ * connection, in proportion to capacity; or, if the load is known, the less loaded of two chosen so.
+ *
+ * Who can be chosen depends on everything but chance, so it is worked out once, for all connections that ask alike, and a
+ * choice is a binary search. The pools that are kept are a memo of a pure function, nothing else: endpoints are replaced
+ * when anything of them changes, and their pools go with them.
  */
-import { type Ip, isIpv6 } from "../Address.ts"
-import type { Candidate, Mesh } from "../mesh/Mesh.ts"
-import type { RoutingPreference, Service } from "../mesh/Service.ts"
-import type { PortMap, Workload } from "../mesh/Workload.ts"
+import type { Endpoint, Endpoints, WorkloadFacts } from "../mesh/Mesh.ts"
+import type { Service } from "../mesh/Service.ts"
+import type { Workload } from "../mesh/Workload.ts"
+import type { Decision } from "./Decision.ts"
+import { eligible, type ResolutionMode, targetPort, type View, viewOf } from "./Eligible.ts"
+import { type Skipped, Step } from "./Trace.ts"
 
 export interface Choice {
   readonly workload: Workload
   readonly port: number
 }
 
-/** `random` is in [0, 1). Undefined: the service has no such port, or nobody who could answer on it. */
+/** Undefined: the service has no such port, or nobody who could answer on it. `port` is the service's. */
 export const chooseEndpoint = (
-  mesh: Mesh,
-  source: Workload,
+  { draw, mesh, request, trace }: Decision,
   service: Service,
   port: number,
-  random: number
+  mode: ResolutionMode
 ): Choice | undefined => {
-  const servicePort = service.ports.get(port)
-  if (servicePort === undefined) return undefined
-  // 0 is a named port: then only the endpoint knows its number
-  const target = (ports: PortMap) => ports.get(port) || servicePort
-  const reachable = mesh
-    .candidates(service)
-    .filter(({ ports, workload }) => target(ports) > 0 && hasDestination(source, workload))
-  const chosen = weighted(nearest(source, service, reachable), random)
-  return chosen === undefined ? undefined : { workload: chosen.workload, port: target(chosen.ports) }
-}
-
-/** The address of the workload that is dialled for `asked`: that one, else one of its family, else any that the service allows. */
-export const chooseIp = (workload: Workload, asked: Ip, ipFamilies: Service["ipFamilies"]): Ip | undefined => {
-  if (workload.ips.includes(asked)) return asked
-  const allowed = workload.ips.filter((ip) => ipFamilies !== (isIpv6(ip) ? "IPv4" : "IPv6"))
-  return allowed.find((ip) => isIpv6(ip) === isIpv6(asked)) ?? allowed[0]
-}
-
-const hasDestination = (source: Workload, { hostname, ips, network, networkGateway }: Workload): boolean =>
-  ips.length > 0 || hostname !== "" || (network !== source.network && networkGateway !== undefined)
-
-/** Those that the service's preference leaves: all of them, those that match it in full, or the best tier there is. */
-const nearest = (source: Workload, service: Service, all: ReadonlyArray<Candidate>): ReadonlyArray<Candidate> => {
-  const mode = service.loadBalancer?.mode ?? "Standard"
-  const preferences = service.loadBalancer?.routingPreferences ?? []
-  if (mode === "Standard") return all
-  if (mode === "Strict") {
-    return all.filter(({ workload }) => rank(source, workload, preferences).matched === preferences.length)
+  const view = viewOf(request.source, service, port, mode)
+  const endpoints = mesh.endpoints(service)
+  const endpoint = drawFrom(poolOf(endpoints, view), draw, request.loadOf)
+  const workload = endpoint && mesh.workloadByUid(endpoint.workload.uid)
+  const choice = endpoint && workload && { workload, port: targetPort(view, endpoint) }
+  if (trace !== undefined) {
+    const skipped: Array<{ readonly workload: WorkloadFacts; readonly why: Skipped }> = []
+    const left = eligible(endpoints, view, (workload, why) => skipped.push({ workload, why }))
+    trace(
+      Step.Balance({
+        service,
+        port,
+        portKnown: view.servicePort !== undefined,
+        eligible: left.map(({ workload }) => workload),
+        skipped,
+        chosen: choice?.workload,
+        targetPort: choice?.port
+      })
+    )
   }
-  const ranks = all.map(({ workload }) => rank(source, workload, preferences).score)
-  const best = ranks.reduce((a, b) => Math.max(a, b), 0)
-  return all.filter((_, index) => ranks[index] === best)
+  return choice
 }
 
-/**
- * How many preferences match, counted from the first to the first that does not. When the first is the network, a
- * foreign one does not end the count, but scores below every endpoint of the own network.
- */
-const rank = (source: Workload, workload: Workload, preferences: ReadonlyArray<RoutingPreference>) => {
-  let matched = 0
-  let bonus = 0
-  for (const [index, preference] of preferences.entries()) {
-    const networkFirst = index === 0 && preference === "Network"
-    if (SCOPE[preference](source) === SCOPE[preference](workload)) {
-      matched += 1
-      if (networkFirst) bonus = preferences.length - 1
-    } else if (!networkFirst) break
+/** Those who can be chosen, and where the share of each ends when their capacities are laid end to end. */
+interface Pool {
+  readonly endpoints: ReadonlyArray<Endpoint>
+  readonly ends: Float64Array
+}
+
+interface Memo {
+  readonly service: Service
+  readonly pools: Array<{ readonly view: View; readonly pool: Pool }>
+}
+
+const poolOf = (endpoints: Endpoints, view: View): Pool => {
+  // ports that nobody has can be asked for in any number
+  if (view.servicePort === undefined && view.mode === "Standard") return EMPTY
+  let memo = MEMOS.get(endpoints)
+  if (memo === undefined || memo.service !== view.service) {
+    memo = { service: view.service, pools: [] }
+    MEMOS.set(endpoints, memo)
   }
-  return { matched, score: matched + bonus }
+  const known = memo.pools.find((entry) => isAlike(entry.view, view))
+  if (known !== undefined) return known.pool
+  const pool = makePool(eligible(endpoints, view))
+  if (memo.pools.length === MAX_POOLS) memo.pools.shift()
+  memo.pools.push({ view, pool })
+  return pool
 }
 
-const SCOPE: Record<RoutingPreference, (workload: Workload) => string> = {
-  Region: ({ locality }) => locality.region,
-  Zone: ({ locality }) => locality.zone,
-  Subzone: ({ locality }) => locality.subzone,
-  Node: ({ node }) => node,
-  Cluster: ({ clusterId }) => clusterId,
-  Network: ({ network }) => network
+/** Of one service, so the preferences are the same. */
+const isAlike = (a: View, b: View): boolean =>
+  a.port === b.port && a.mode === b.mode && a.source.every((value, index) => value === b.source[index])
+
+/** Capacities have 32 bits, so sums are exact. */
+const makePool = (endpoints: ReadonlyArray<Endpoint>): Pool => {
+  const ends = new Float64Array(endpoints.length)
+  let sum = 0
+  for (const [index, { workload }] of endpoints.entries()) ends[index] = sum += workload.capacity
+  return { endpoints, ends }
 }
 
-const weighted = (all: ReadonlyArray<Candidate>, random: number): Candidate | undefined => {
-  const total = all.reduce((sum, { workload }) => sum + workload.capacity, 0)
-  let rest = random * total
-  for (const candidate of all) {
-    rest -= candidate.workload.capacity
-    if (rest < 0) return candidate
+/** In proportion to capacity; with `loadOf`, the one of two such with less open connections for its capacity. */
+const drawFrom = (
+  { endpoints, ends }: Pool,
+  draw: () => number,
+  loadOf: ((uid: string) => number) | undefined
+): Endpoint | undefined => {
+  const total = ends.at(-1) ?? 0
+  const index = indexAt(ends, draw() * total)
+  const first = endpoints[index]
+  if (first === undefined || loadOf === undefined || endpoints.length === 1) return first
+  // the second one is another: the share of the first is left out
+  const a = first.workload
+  const point = draw() * (total - a.capacity)
+  const start = ends[index]! - a.capacity
+  const second = endpoints[indexAt(ends, point < start ? point : point + a.capacity)]!
+  const b = second.workload
+  return loadOf(b.uid) * a.capacity < loadOf(a.uid) * b.capacity ? second : first
+}
+
+/** The first index whose end lies beyond `point`. */
+const indexAt = (ends: Float64Array, point: number): number => {
+  let low = 0
+  let high = ends.length - 1
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (ends[middle]! > point) high = middle
+    else low = middle + 1
   }
-  // nobody has any capacity, or rounding went past the last one
-  return all.findLast(({ workload }) => workload.capacity > 0)
+  return low
 }
+
+const EMPTY: Pool = { endpoints: [], ends: new Float64Array() }
+
+const MEMOS = new WeakMap<Endpoints, Memo>()
+
+/** Of one service: a node's own sources differ in few places, and a service has few ports. */
+const MAX_POOLS = 16

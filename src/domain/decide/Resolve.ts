@@ -1,101 +1,189 @@
 /**
  * Where an outbound connection goes: the procedure of reference datapath §2.2, whose rows the comments name.
  *
- * Two deliberate differences from ztunnel. Where an address is both a VIP and a workload's, the service is meant in
- * every row (ztunnel asks twice, with opposite preference, and so goes past the service's waypoint). And what is not
- * built yet ends in `NotSupportedYet`: a connection is never sent past a waypoint or a gateway.
+ * Three deliberate differences from ztunnel, all to the safe side. Where an address is both a VIP and a workload's, the
+ * service is meant in every row (ztunnel asks twice, with opposite preference, and so goes past the service's waypoint).
+ * Where the proxy's network is not the source's, a service that is known on either one counts: its waypoint is used, and
+ * without endpoints it is an error. And a waypoint is not sent back to itself (Via.ts).
+ *
+ * As in ztunnel, what is accepted at the far end of a double tunnel are the alternative names of the service alone: if it
+ * has none, nobody is, and every such connection fails (reference datapath §12.2, 7).
  */
-import * as Data from "effect/Data"
 import * as Result from "effect/Result"
-import { formatSocketAddress, type Ip, isIpv6, type SocketAddress } from "../Address.ts"
+import { formatSocketAddress, type Ip, isIpv6 } from "../Address.ts"
 import { type ProxyError, proxyError, Reason } from "../connection/ProxyError.ts"
 import { formatIdentity, parseIdentity, type Spiffe } from "../Identity.ts"
 import type { Mesh } from "../mesh/Mesh.ts"
 import { type Service, serviceKey } from "../mesh/Service.ts"
+import { isVisible } from "../mesh/ServiceRank.ts"
 import { identityOf, type Workload } from "../mesh/Workload.ts"
-import { chooseEndpoint, chooseIp, type Choice } from "./LoadBalance.ts"
+import type { Decision } from "./Decision.ts"
+import { dialAddress } from "./DialAddress.ts"
+import { makeDraws } from "./Draws.ts"
+import { chooseEndpoint, type Choice } from "./LoadBalance.ts"
+import { Step, type Trace } from "./Trace.ts"
+import { type NameNeeded, type OutboundRequest, Upstream } from "./Upstream.ts"
+import { chooseWaypoint, findVia, isSource, type Via, waypointsOf } from "./Via.ts"
 
-export type Upstream = Data.TaggedEnum<{
-  /** Not of the mesh: plain TCP to where the application wanted to go. */
-  Passthrough: { readonly target: SocketAddress }
-  /** A workload without HBONE: plain TCP. */
-  Direct: { readonly address: SocketAddress; readonly workload: Workload; readonly service: Service | undefined }
-  Hbone: {
-    readonly nextHop: SocketAddress
-    /** `ip:port` of the application at the far end. */
-    readonly authority: string
-    readonly workload: Workload
-    readonly service: Service | undefined
-    /** Any one of them is accepted from the peer. */
-    readonly identities: ReadonlyArray<Spiffe>
-  }
-}>
-export const Upstream = Data.taggedEnum<Upstream>()
-
-export interface OutboundRequest {
-  /** The workload that connects. */
-  readonly source: Workload
-  readonly target: SocketAddress
-  /** The network of this proxy. */
-  readonly network: string
-  /** Where other nodes' HBONE listeners are. */
-  readonly hbonePort: number
-  /** In [0, 1): chooses the endpoint. */
-  readonly random: number
-}
-
-export const resolve = (mesh: Mesh, request: OutboundRequest): Result.Result<Upstream, ProxyError> => {
+export const resolve = (mesh: Mesh, request: OutboundRequest, trace?: Trace): Outcome => {
   const { network, random, source, target } = request
+  const decision: Decision = { mesh, request, draw: makeDraws(random), trace }
   // A: the service that is known here; C: the service as the source reaches it. One lookup unless the networks differ
-  const known = mesh.serviceByVip(network, target.ip, source.namespace)
-  const dialled = network === source.network ? known : mesh.serviceByVip(source.network, target.ip, source.namespace)
-  for (const service of [known, dialled]) {
-    // B: comes before Passthrough mode
-    if (service !== undefined && hasWaypoint(service)) return notYet(`the waypoint of service ${serviceKey(service)}`)
-  }
+  const known = serviceAt(decision, network)
+  const dialled = network === source.network ? known : serviceAt(decision, source.network)
+  // B: comes before Passthrough mode
+  const guarded =
+    (known && throughWaypoint(decision, known)) ?? (dialled && dialled !== known && throughWaypoint(decision, dialled))
+  if (guarded) return guarded
 
   if (dialled === undefined) {
     const workload = mesh.workloadByAddress(source.network, target.ip)
-    if (workload !== undefined) return reach(request, { workload, port: target.port }, known, undefined)
-    return known === undefined || isPassthrough(known) ? passthrough(target) : noHealthyUpstream(target)
+    trace?.(Step.WorkloadLookup({ network: source.network, ip: target.ip, found: workload }))
+    if (workload !== undefined) return reach(decision, { workload, port: target.port }, known, undefined)
+  } else if (!isPassthrough(dialled)) {
+    const choice = chooseEndpoint(decision, dialled, target.port, "Standard")
+    return choice === undefined ? noHealthyUpstream(request) : reach(decision, choice, known, dialled)
   }
-  if (isPassthrough(dialled)) return passthrough(target)
-  const choice = chooseEndpoint(mesh, source, dialled, target.port, random)
-  return choice === undefined ? noHealthyUpstream(target) : reach(request, choice, known, dialled)
+  if (known !== undefined && !isPassthrough(known)) return noHealthyUpstream(request) // D
+  const service = dialled ?? known
+  if (service !== undefined) trace?.(Step.PassthroughMode({ service }))
+  return Result.succeed(Upstream.Passthrough({ target })) // E
 }
 
-/** Rows F to J: how the chosen workload is reached. */
+type Outcome = Result.Result<Upstream, ProxyError | NameNeeded>
+
+const serviceAt = ({ mesh, request, trace }: Decision, network: string): Service | undefined => {
+  const { source, target } = request
+  const { ip } = target
+  const found = mesh.serviceByVip(network, ip, source.namespace)
+  if (trace !== undefined) {
+    const any = mesh.serviceByVip(network, ip, undefined)
+    const hidden = any === undefined || isVisible(any, source.namespace) ? undefined : any
+    trace(Step.VipLookup({ network, ip, found, hidden }))
+  }
+  return found
+}
+
+/** B. Undefined: the service has no waypoint, or the source is one. */
+const throughWaypoint = (decision: Decision, service: Service): Outcome | undefined => {
+  const { draw, request, trace } = decision
+  const waypoints = waypointsOf(service)
+  const reference = waypoints.length === 0 ? undefined : chooseWaypoint(waypoints, draw)
+  if (reference === undefined) return undefined
+  if (waypoints.some(({ destination }) => isSource(decision, destination))) {
+    trace?.(Step.FromWaypoint({ waypoint: request.source }))
+    return undefined
+  }
+  const weighted = reference !== service.waypoint
+  return Result.flatMap(findVia(decision, "waypoint", serviceKey(service), reference, weighted), (waypoint) =>
+    waypoint.workload.network === request.source.network
+      ? toWaypoint(decision, waypoint, service)
+      : toOtherNetwork(decision, waypoint.workload, service, waypoint.service)
+  )
+}
+
+/** F to J: how the chosen workload is reached. `service` is the one that it was chosen from. */
 const reach = (
-  { hbonePort, source, target }: OutboundRequest,
+  decision: Decision,
   { port, workload }: Choice,
   known: Service | undefined,
   service: Service | undefined
-): Result.Result<Upstream, ProxyError> => {
-  const { uid } = workload
+): Outcome => {
+  const { source, target } = decision.request
   if (workload.network !== source.network) {
-    if (known === undefined) return fail(Reason.NoService({ address: formatSocketAddress(target) }))
-    if (workload.networkGateway === undefined) return fail(Reason.NoValidDestination({ workload: uid }))
-    return notYet(`the gateway to network ${JSON.stringify(workload.network)} of workload ${uid}`)
+    if (known === undefined) return fail(Reason.NoService({ address: formatSocketAddress(target) })) // F
+    return toOtherNetwork(decision, workload, known, service)
   }
-  if (known === undefined && workload.waypoint !== undefined) return notYet(`the waypoint of workload ${uid}`)
-
-  const ip = chooseIp(workload, target.ip, service?.ipFamilies)
-  if (ip === undefined) {
-    if (workload.hostname === "") return fail(Reason.NoValidDestination({ workload: uid }))
-    return notYet(`workload ${uid}, which has no usable address but the hostname ${workload.hostname}`)
+  // H: the waypoint's network is not asked for, as there is no service whose name a gateway could be told
+  if (known === undefined && workload.waypoint !== undefined) {
+    if (!isSource(decision, workload.waypoint)) {
+      return Result.flatMap(findVia(decision, "waypoint", workload.uid, workload.waypoint), (waypoint) =>
+        toWaypoint(decision, waypoint, service)
+      )
+    }
+    decision.trace?.(Step.FromWaypoint({ waypoint: source }))
   }
-  const address = { ip, port }
-  if (workload.protocol === "TCP") return Result.succeed(Upstream.Direct({ address, workload, service }))
-  return Result.succeed(
-    Upstream.Hbone({
-      nextHop: { ip, port: hbonePort },
+  return Result.map(dialAddress(decision, workload, target.ip, service), (ip) => {
+    const address = { ip, port }
+    if (workload.protocol === "TCP") return Upstream.Direct({ address, workload, service }) // J
+    return Upstream.Hbone({
+      nextHop: { ip, port: decision.request.hbonePort },
       authority: formatSocketAddress(address),
       workload,
       service,
       identities: acceptedIdentities(workload, service)
+    }) // I
+  })
+}
+
+/** Asks the waypoint for what was asked for here, untranslated. */
+const toWaypoint = (decision: Decision, waypoint: Via, service: Service | undefined): Outcome => {
+  const { port, workload } = waypoint
+  return Result.map(dialAddress(decision, workload, waypoint.asked, waypoint.service), (ip) =>
+    Upstream.Hbone({
+      nextHop: { ip, port },
+      authority: formatSocketAddress(decision.request.target),
+      workload,
+      service,
+      identities: acceptedIdentities(workload, waypoint.service)
     })
   )
 }
+
+/**
+ * G: through the gateway of `workload`. `service` is what was asked for; `through` is the service from which the workload
+ * was chosen, and whose names the far end has to have.
+ */
+const toOtherNetwork = (
+  decision: Decision,
+  workload: Workload,
+  service: Service,
+  through: Service | undefined
+): Outcome => {
+  const { networkGateway, uid } = workload
+  const { source, target } = decision.request
+  decision.trace?.(Step.OtherNetwork({ workload, network: source.network }))
+  if (networkGateway === undefined) return fail(Reason.NoValidDestination({ workload: uid }))
+  return Result.flatMap(findVia(decision, "network gateway", uid, networkGateway), (gateway) =>
+    Result.map(dialAddress(decision, gateway.workload, gateway.asked, gateway.service), (ip) =>
+      Upstream.DoubleHbone({
+        nextHop: { ip, port: gateway.port },
+        // the port of the service: the far end translates it
+        authority: `${service.hostname}:${target.port}`,
+        gateway: gateway.workload,
+        endpoint: workload,
+        gatewayIdentities: acceptedIdentities(gateway.workload, gateway.service),
+        service,
+        identities: through === undefined ? [] : alternativeNames(through)
+      })
+    )
+  )
+}
+
+/** The service's alternative names and the workload's own identity. */
+const acceptedIdentities = (workload: Workload, service: Service | undefined): ReadonlyArray<Spiffe> => {
+  const own = identityOf(workload)
+  return service === undefined || service.subjectAltNames.length === 0
+    ? [own]
+    : [...new Set([...alternativeNames(service), own])]
+}
+
+/** Those that are SPIFFE ids: others can match no peer. */
+const alternativeNames = ({ subjectAltNames }: Service): ReadonlyArray<Spiffe> => {
+  const identities = new Set<Spiffe>()
+  for (const name of subjectAltNames) {
+    const identity = parseIdentity(name)
+    if (Result.isSuccess(identity)) identities.add(formatIdentity(identity.success))
+  }
+  return [...identities]
+}
+
+const isPassthrough = (service: Service): boolean => service.loadBalancer?.mode === "Passthrough"
+
+const fail = (reason: Reason) => Result.fail(proxyError(reason))
+
+const noHealthyUpstream = ({ target }: OutboundRequest) =>
+  fail(Reason.NoHealthyUpstream({ address: formatSocketAddress(target) }))
 
 /**
  * The address that a SOCKS5 client means by a name of the mesh: a service's VIP on the client's network, else an
@@ -112,30 +200,3 @@ export const resolveHostname = (
   const ips = vips.length > 0 ? vips : (mesh.workloadByHostname(client.namespace, hostname)?.ips ?? [])
   return ips.find((ip) => isIpv6(ip) === (family === "IPv6")) ?? ips[0]
 }
-
-/** The service's alternative names that are SPIFFE ids (others can match no peer), and the workload's own identity. */
-const acceptedIdentities = (workload: Workload, service: Service | undefined): ReadonlyArray<Spiffe> => {
-  const names = service?.subjectAltNames ?? []
-  if (names.length === 0) return [identityOf(workload)]
-  const identities = new Set<Spiffe>()
-  for (const name of names) {
-    const identity = parseIdentity(name)
-    if (Result.isSuccess(identity)) identities.add(formatIdentity(identity.success))
-  }
-  return [...identities.add(identityOf(workload))]
-}
-
-/** Waypoints of weight 0 are never taken. */
-const hasWaypoint = ({ waypoint, weightedWaypoints }: Service): boolean =>
-  waypoint !== undefined || weightedWaypoints.some(({ weight }) => weight > 0)
-
-const isPassthrough = (service: Service): boolean => service.loadBalancer?.mode === "Passthrough"
-
-const passthrough = (target: SocketAddress) => Result.succeed(Upstream.Passthrough({ target }))
-
-const fail = (reason: Reason) => Result.fail(proxyError(reason))
-
-const noHealthyUpstream = (target: SocketAddress) =>
-  fail(Reason.NoHealthyUpstream({ address: formatSocketAddress(target) }))
-
-const notYet = (what: string) => fail(Reason.NotSupportedYet({ what }))

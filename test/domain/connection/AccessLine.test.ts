@@ -24,6 +24,8 @@ const outbound: ConnectionRecord = {
   sourceBaggage: undefined,
   sourceIdentity: identity("a", "cli"),
   destinationWorkload: server,
+  destinationBaggage: undefined,
+  destinationIdentity: undefined,
   service: web,
   mutualTls: true,
   received: 11,
@@ -107,6 +109,44 @@ describe("the line of a finished connection", () => {
       ["src.namespace", "a"],
       ["src.cluster", "far"]
     ])
+  })
+})
+
+describe("the line of a connection to another network", () => {
+  /** Through a gateway: nothing of the far end is known from the mesh. */
+  const far: ConnectionRecord = {
+    ...outbound,
+    destination: at("192.0.2.1", 15009),
+    hboneAuthority: "web.b.svc.cluster.local:80",
+    destinationWorkload: undefined
+  }
+  const destinationOf = (record: ConnectionRecord) =>
+    completeLine(record, complete, 0).fields.filter(([key]) => key.startsWith("dst."))
+
+  it("names the far end by what it says of itself and what it has proved", () => {
+    const answered = {
+      ...far,
+      destinationIdentity: identity("b", "remote"),
+      destinationBaggage: { clusterName: "east", namespace: "b", workloadName: "web-v2", serviceName: "web" }
+    }
+    assert.deepStrictEqual(destinationOf(answered), [
+      ["dst.addr", { bare: "192.0.2.1:15009" }],
+      ["dst.hbone_addr", { bare: "web.b.svc.cluster.local:80" }],
+      ["dst.service", "web.b.svc.cluster.local"],
+      ["dst.workload", "web"],
+      ["dst.namespace", "b"],
+      ["dst.identity", "spiffe://cluster.local/ns/b/sa/remote"],
+      ["dst.cluster", "east"]
+    ])
+    const nameless = { ...answered, destinationBaggage: { workloadName: "web-v2" } }
+    assert.deepInclude(destinationOf(nameless), ["dst.workload", "web-v2"])
+  })
+
+  it("says nothing of a far end that was not reached, or said nothing", () => {
+    assert.deepStrictEqual(
+      destinationOf({ ...far, destinationBaggage: {} }).map(([key]) => key),
+      ["dst.addr", "dst.hbone_addr", "dst.service"]
+    )
   })
 })
 

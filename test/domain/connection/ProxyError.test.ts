@@ -14,7 +14,7 @@ const TABLE: ReadonlyArray<readonly [Reason, string, string, number]> = [
   [Reason.UnknownSourceWorkload({ workload: "sa.ns (n)" }), "unknown source workload: sa.ns (n)", "CONNECT", 503],
   [Reason.NoHealthyUpstream({ address: hop }), `no healthy upstream: ${hop}`, "CONNECT", 503],
   [Reason.NoService({ address: hop }), `no service for target address: ${hop}`, "CONNECT", 503],
-  [Reason.NoValidDestination({ workload: "w" }), "no valid destination for workload: w", "CONNECT", 503],
+  [Reason.NoValidDestination({ workload: "w" }), "no valid routing destination for workload: w", "CONNECT", 503],
   [
     Reason.NoPortForService({ service: "s", port: 80 }),
     "requested service s:80 found, but cannot resolve port",
@@ -22,7 +22,28 @@ const TABLE: ReadonlyArray<readonly [Reason, string, string, number]> = [
     503
   ],
   [Reason.UnknownHostname({ hostname: "h" }), "no service or workload for hostname: h", "CONNECT", 503],
-  [Reason.NotSupportedYet({ what: "waypoints" }), "not supported yet: waypoints", "CONNECT", 503],
+  [Reason.UnknownWaypoint({ what: "a/b" }), "unknown waypoint: waypoint a/b not found", "CONNECT", 503],
+  [
+    Reason.UnknownNetworkGateway({ what: "a/b" }),
+    "unknown network gateway: network gateway a/b not found",
+    "CONNECT",
+    503
+  ],
+  [Reason.NoVip({ service: "s" }), "requested service s found, but has no IP addresses", "CONNECT", 503],
+  [Reason.NoResolvedAddresses({ workload: "w" }), "no ip addresses were resolved for workload: w", "CONNECT", 503],
+  [
+    Reason.PolicyRejected({ by: "shop/deny" }),
+    "connection closed due to policy rejection: explicitly denied by: shop/deny",
+    "DENY",
+    401
+  ],
+  [
+    Reason.PolicyRejected({ by: undefined }),
+    "connection closed due to policy rejection: allow policies exist, but none allowed",
+    "DENY",
+    401
+  ],
+  [Reason.PolicyChanged(), "connection closed due to policy change", "DENY", 503],
   [
     Reason.IpMismatch({ connected: "10.0.0.1", authority: "10.0.0.2" }),
     "ip mismatch: 10.0.0.1 != 10.0.0.2",

@@ -1,89 +1,148 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Result from "effect/Result"
-import { ipUnsafe, parseSocketAddress } from "../../../src/domain/Address.ts"
-import { describe as textOf } from "../../../src/domain/connection/ProxyError.ts"
-import { type OutboundRequest, resolve, resolveHostname, type Upstream } from "../../../src/domain/decide/Resolve.ts"
-import * as Mesh from "../../../src/domain/mesh/Mesh.ts"
-import type { LoadBalancer, Service } from "../../../src/domain/mesh/Service.ts"
+import { type Ip, ipUnsafe } from "../../../src/domain/Address.ts"
+import { resolve, resolveHostname } from "../../../src/domain/decide/Resolve.ts"
+import { parseCidr } from "../../../src/domain/Cidr.ts"
+import type { Service } from "../../../src/domain/mesh/Service.ts"
 import type { Workload } from "../../../src/domain/mesh/Workload.ts"
 import { behind, gateway, service, workload } from "../../support/meshes.ts"
-
-const source = workload("client", ["10.0.0.100", "2001:db8::100"])
-
-interface Given {
-  readonly workloads?: ReadonlyArray<Workload>
-  readonly services?: ReadonlyArray<Service>
-}
-
-const ask = (
-  { services = [], workloads = [] }: Given,
-  target: string,
-  rest: Partial<OutboundRequest> = {}
-): Result.Result<Upstream, string> => {
-  const mesh = Mesh.make({ services, workloads: [source, ...workloads] })
-  const address = Result.getOrThrow(parseSocketAddress(target))
-  const request = { source, target: address, network: "", hbonePort: 15008, random: 0, ...rest }
-  return Result.mapError(resolve(mesh, request), ({ reason }) => `${reason._tag}: ${textOf(reason)}`)
-}
+import { ask, byHostname, requestOf, socket, source, steps, way, ways } from "../../support/routing.ts"
+import { simpleMesh } from "../../support/SimpleMesh.ts"
 
 /** The brand of an identity is not put on by a test. */
 const same = (actual: unknown, expected: unknown) => assert.deepStrictEqual(actual, expected)
 
-const socket = (text: string) => Result.getOrThrow(parseSocketAddress(text))
-const passthrough = (target: string) => Result.succeed({ _tag: "Passthrough", target: socket(target) })
-const sent = (result: Result.Result<Upstream, string>) => {
-  const upstream = Result.getOrThrow(result)
-  if (upstream._tag === "Hbone") return `${upstream.workload.name} ${upstream.authority}`
-  return upstream._tag === "Direct"
-    ? `${upstream.workload.name} ${upstream.address.ip}:${upstream.address.port}`
-    : "out"
-}
-
-const balanced = (mode: LoadBalancer["mode"], ...routingPreferences: LoadBalancer["routingPreferences"]) => ({
-  loadBalancer: { mode, routingPreferences, healthPolicy: "OnlyHealthy" } as const
-})
+const PASSTHROUGH = { mode: "Passthrough", routingPreferences: [], healthPolicy: "OnlyHealthy" } as const
 
 const web = service("web", ["10.96.0.1", "2001:db8:96::1"])
 const pod = workload("pod", ["10.0.0.1"], behind(web))
+const waypoint = workload("waypoint", ["10.0.0.9", "2001:db8::9"], { serviceAccount: "waypoint" })
 
 describe("a workload's address", () => {
-  it("is reached over HBONE where the workload speaks it", () => {
-    same(
-      ask({ workloads: [pod] }, "10.0.0.1:80", { hbonePort: 9008 }),
-      Result.succeed({
-        _tag: "Hbone",
-        nextHop: socket("10.0.0.1:9008"),
-        authority: "10.0.0.1:80",
-        workload: pod,
-        service: undefined,
-        identities: ["spiffe://cluster.local/ns/shop/sa/default"]
-      })
-    )
+  it("is reached over HBONE where the workload speaks it, on this node or another", () => {
+    for (const node of ["n1", "n2"]) {
+      const there = { ...pod, node }
+      same(
+        ask({ workloads: [there] }, "10.0.0.1:80", { hbonePort: 9008 }),
+        Result.succeed({
+          _tag: "Hbone",
+          nextHop: socket("10.0.0.1:9008"),
+          authority: "10.0.0.1:80",
+          workload: there,
+          service: undefined,
+          identities: ["spiffe://cluster.local/ns/shop/sa/default"]
+        })
+      )
+    }
     const six = workload("six", ["2001:db8::1"])
-    assert.strictEqual(sent(ask({ workloads: [six] }, "[2001:db8::1]:80")), "six [2001:db8::1]:80")
+    assert.strictEqual(
+      way(ask({ workloads: [six] }, "[2001:db8::1]:80")),
+      "hbone six 2001:db8::1:15008 [2001:db8::1]:80"
+    )
   })
 
-  it("is reached over TCP where it does not", () => {
-    const plain = workload("plain", ["10.0.0.2"], { protocol: "TCP" })
-    same(
-      ask({ workloads: [plain] }, "10.0.0.2:80"),
-      Result.succeed({ _tag: "Direct", address: socket("10.0.0.2:80"), workload: plain, service: undefined })
-    )
+  it("is reached over TCP where it does not, on this node or another", () => {
+    for (const node of ["n1", "n2"]) {
+      const plain = workload("plain", ["10.0.0.2"], { protocol: "TCP", node })
+      same(
+        ask({ workloads: [plain] }, "10.0.0.2:80"),
+        Result.succeed({ _tag: "Direct", address: socket("10.0.0.2:80"), workload: plain, service: undefined })
+      )
+    }
   })
 
   it("that belongs to nobody, or to the host's network, is passed through", () => {
-    same(ask({}, "192.0.2.1:443"), passthrough("192.0.2.1:443"))
-    const host = workload("host", ["10.1.0.1"], { networkMode: "HostNetwork" })
-    same(ask({ workloads: [host] }, "10.1.0.1:443"), passthrough("10.1.0.1:443"))
+    assert.strictEqual(way(ask({}, "192.0.2.1:443")), "passthrough 192.0.2.1:443")
+    const hosts = ["a", "b"].map((name) => workload(name, ["10.1.0.1"], { networkMode: "HostNetwork" }))
+    assert.strictEqual(way(ask({ workloads: hosts }, "10.1.0.1:443")), "passthrough 10.1.0.1:443")
   })
 
-  it("ignores the source's own waypoint and refuses to go past the destination's", () => {
+  it("keeps the family that was asked for", () => {
+    const dual = workload("dual", ["2001:db8::1", "10.0.0.1"])
+    assert.strictEqual(way(ask({ workloads: [dual] }, "10.0.0.1:80")), "hbone dual 10.0.0.1:15008 10.0.0.1:80")
+    const six = "hbone dual 2001:db8::1:15008 [2001:db8::1]:80"
+    assert.strictEqual(way(ask({ workloads: [dual] }, "[2001:db8::1]:80")), six)
+  })
+
+  it("ignores the source's own waypoint", () => {
     const from = { ...source, waypoint: gateway("10.0.0.9") }
-    assert.strictEqual(sent(ask({ workloads: [pod] }, "10.0.0.1:80", { source: from })), "pod 10.0.0.1:80")
+    const taken = way(ask({ workloads: [pod, waypoint] }, "10.0.0.1:80", { source: from }))
+    assert.strictEqual(taken, "hbone pod 10.0.0.1:15008 10.0.0.1:80")
+  })
+})
+
+describe("a workload's waypoint", () => {
+  const guarded = { ...pod, waypoint: gateway("10.0.0.9") }
+
+  it("is asked for the workload's address", () => {
     same(
-      ask({ workloads: [{ ...pod, waypoint: gateway("10.0.0.9") }] }, "10.0.0.1:80"),
-      Result.fail("NotSupportedYet: not supported yet: the waypoint of workload Kubernetes//Pod/shop/pod")
+      ask({ workloads: [guarded, waypoint] }, "10.0.0.1:80"),
+      Result.succeed({
+        _tag: "Hbone",
+        nextHop: socket("10.0.0.9:15008"),
+        authority: "10.0.0.1:80",
+        workload: waypoint,
+        service: undefined,
+        identities: ["spiffe://cluster.local/ns/shop/sa/waypoint"]
+      })
     )
+  })
+
+  it("is spoken to over HBONE whatever it declares, on the port of the reference", () => {
+    const tcp = { ...waypoint, protocol: "TCP" } as const
+    const elsewhere = { ...guarded, waypoint: { ...gateway("10.0.0.9"), hboneMtlsPort: 15099 } }
+    const taken = way(ask({ workloads: [elsewhere, tcp] }, "10.0.0.1:80"))
+    assert.strictEqual(taken, "hbone waypoint 10.0.0.9:15099 10.0.0.1:80")
+  })
+
+  it("has the family of the reference, when that is an address, and the target's when it is a name", () => {
+    const dual = { ...guarded, ips: [ipUnsafe("10.0.0.1"), ipUnsafe("2001:db8::1")] }
+    const taken = way(ask({ workloads: [dual, waypoint] }, "[2001:db8::1]:80"))
+    assert.strictEqual(taken, "hbone waypoint 10.0.0.9:15008 [2001:db8::1]:80")
+    const named = { ...waypoint, hostname: "waypoint.example" }
+    const byName = { ...dual, waypoint: byHostname("waypoint.example") }
+    const six = way(ask({ workloads: [byName, named] }, "[2001:db8::1]:80"))
+    assert.strictEqual(six, "hbone waypoint 2001:db8::9:15008 [2001:db8::1]:80")
+  })
+
+  it("that nobody knows is an error, never gone past", () => {
+    assert.strictEqual(
+      way(ask({ workloads: [guarded] }, "10.0.0.1:80")),
+      "UnknownWaypoint: unknown waypoint: waypoint 10.0.0.9:15008 not found"
+    )
+  })
+
+  it("is not in the way of a service's endpoint", () => {
+    assert.strictEqual(
+      way(ask({ workloads: [guarded, waypoint], services: [web] }, "10.96.0.1:80")),
+      "hbone pod 10.0.0.1:15008 10.0.0.1:8080"
+    )
+  })
+
+  it("is not in its own way", () => {
+    const own = { source: waypoint, sourceIp: ipUnsafe("2001:db8::9") }
+    const given = { workloads: [guarded] }
+    assert.strictEqual(way(ask(given, "10.0.0.1:80", own)), "hbone pod 10.0.0.1:15008 10.0.0.1:80")
+    // another pod of its identity, and its identity at another's address
+    const twin = { ...waypoint, uid: "twin", name: "twin", ips: [ipUnsafe("10.0.0.8")] }
+    const others = { workloads: [guarded, waypoint] }
+    const through = "hbone waypoint 10.0.0.9:15008 10.0.0.1:80"
+    assert.strictEqual(way(ask(others, "10.0.0.1:80", { source: twin, sourceIp: ipUnsafe("10.0.0.8") })), through)
+    assert.strictEqual(way(ask(others, "10.0.0.1:80", { sourceIp: ipUnsafe("10.0.0.9") })), through)
+  })
+
+  it("is one of a service, and then none of its pods goes through another", () => {
+    const gate = service("gate", ["10.96.0.9"], { ports: new Map([[15008, 15008]]) })
+    const pods = ["10.0.0.8", "10.0.0.9"].map((ip) =>
+      workload(`gate-${ip}`, [ip], { ...behind(gate), serviceAccount: "gate" })
+    )
+    for (const reference of [gateway("10.96.0.9"), byHostname(gate.hostname)]) {
+      const given = { workloads: [{ ...guarded, waypoint: reference }, ...pods], services: [gate] }
+      const [own] = pods
+      const taken = way(ask(given, "10.0.0.1:80", { source: own!, sourceIp: ipUnsafe("10.0.0.8") }))
+      assert.strictEqual(taken, "hbone pod 10.0.0.1:15008 10.0.0.1:80")
+      assert.strictEqual(ways(given, "10.0.0.1:80").size, 2)
+    }
   })
 })
 
@@ -110,179 +169,242 @@ describe("a service's address", () => {
     )
   })
 
-  it("reaches a workload of the host's network, and a range of addresses works as one address does", () => {
-    const host = workload("host", ["10.1.0.1"], { ...behind(web), networkMode: "HostNetwork" })
-    assert.strictEqual(sent(ask({ workloads: [host], services: [web] }, "10.96.0.1:80")), "host 10.1.0.1:8080")
-    const ranged = { ...web, vips: [], cidrVips: [{ network: "", cidr: "10.97.0.0/16" }] }
-    assert.strictEqual(sent(ask({ workloads: [pod], services: [ranged] }, "10.97.3.4:80")), "pod 10.0.0.1:8080")
+  it("reaches the right one of several workloads on the host's network", () => {
+    const other = service("other", ["10.96.0.2"])
+    const workloads = [other, web].map((of) =>
+      workload(`host-${of.name}`, ["10.1.0.1"], { ...behind(of), networkMode: "HostNetwork" })
+    )
+    const given = { workloads, services: [web, other] }
+    assert.strictEqual(way(ask(given, "10.96.0.1:80")), "hbone host-web 10.1.0.1:15008 10.1.0.1:8080")
+    assert.strictEqual(way(ask(given, "10.96.0.2:80")), "hbone host-other 10.1.0.1:15008 10.1.0.1:8080")
+  })
+
+  it("may be in a range", () => {
+    const ranged = { ...web, vips: [], cidrVips: [{ network: "", cidr: parseCidr("10.97.0.0/16")! }] }
+    const taken = way(ask({ workloads: [pod], services: [ranged] }, "10.97.3.4:80"))
+    assert.strictEqual(taken, "hbone pod 10.0.0.1:15008 10.0.0.1:8080")
   })
 
   it("without anybody who could answer is an error, never passed through", () => {
-    const refused = Result.fail("NoHealthyUpstream: no healthy upstream: 10.96.0.1:80")
-    same(ask({ services: [web] }, "10.96.0.1:80"), refused)
-    same(ask({ services: [web], workloads: [{ ...pod, status: "Unhealthy" }] }, "10.96.0.1:80"), refused)
-    same(ask({ services: [web], workloads: [{ ...pod, capacity: 0 }] }, "10.96.0.1:80"), refused)
-    const nowhere = { ...pod, ips: [] }
-    same(ask({ services: [web], workloads: [nowhere] }, "10.96.0.1:80"), refused)
-    same(
-      ask({ services: [web], workloads: [pod] }, "10.96.0.1:81"),
-      Result.fail("NoHealthyUpstream: no healthy upstream: 10.96.0.1:81")
+    const refused = "NoHealthyUpstream: no healthy upstream: 10.96.0.1:80"
+    const to = (...workloads: ReadonlyArray<Workload>) => way(ask({ services: [web], workloads }, "10.96.0.1:80"))
+    assert.strictEqual(to(), refused)
+    assert.strictEqual(to({ ...pod, status: "Unhealthy" }), refused)
+    assert.strictEqual(to({ ...pod, capacity: 0 }), refused)
+    assert.strictEqual(to({ ...pod, ips: [] }), refused)
+    assert.strictEqual(
+      way(ask({ services: [web], workloads: [pod] }, "10.96.0.1:81")),
+      "NoHealthyUpstream: no healthy upstream: 10.96.0.1:81"
     )
-  })
-
-  it("with a named port goes to those who have the name, on their port", () => {
-    const named = { ...web, ports: new Map([[80, 0]]) }
-    const workloads = [
-      workload("without", ["10.0.0.1"], behind(named)),
-      workload("zero", ["10.0.0.2"], behind(named, [[80, 0]])),
-      workload("with", ["10.0.0.3"], behind(named, [[80, 7070]]))
-    ]
-    for (const random of [0, 0.5, 0.99]) {
-      assert.strictEqual(sent(ask({ workloads, services: [named] }, "10.96.0.1:80", { random })), "with 10.0.0.3:7070")
-    }
   })
 
   it("is passed through in Passthrough mode", () => {
-    const through = { ...web, ...balanced("Passthrough") }
-    same(ask({ workloads: [pod], services: [through] }, "10.96.0.1:80"), passthrough("10.96.0.1:80"))
+    const through = { ...web, loadBalancer: PASSTHROUGH }
+    assert.strictEqual(way(ask({ workloads: [pod], services: [through] }, "10.96.0.1:80")), "passthrough 10.96.0.1:80")
   })
 
-  it("with a waypoint is refused, in Passthrough mode too, unless no weight leads to one", () => {
-    const refused = Result.fail(
-      "NotSupportedYet: not supported yet: the waypoint of service shop/web.shop.svc.cluster.local"
-    )
-    const to = (rest: Partial<Service>) => ask({ workloads: [pod], services: [{ ...web, ...rest }] }, "10.96.0.1:80")
-    assert.deepStrictEqual(to({ waypoint: gateway("10.0.0.9") }), refused)
-    assert.deepStrictEqual(to({ waypoint: gateway("10.0.0.9"), ...balanced("Passthrough") }), refused)
-    assert.deepStrictEqual(to({ weightedWaypoints: [{ destination: gateway("10.0.0.9"), weight: 1 }] }), refused)
-    const weightless = to({ weightedWaypoints: [{ destination: gateway("10.0.0.9"), weight: 0 }] })
-    assert.strictEqual(sent(weightless), "pod 10.0.0.1:8080")
-  })
-
-  it("is not the workload's that has the same address, nor does it need the workload's waypoint", () => {
+  it("is not the workload's that has the same address", () => {
     const twin = workload("twin", ["10.96.0.1"])
-    const guarded = { ...pod, waypoint: gateway("10.0.0.9") }
-    const both = { workloads: [twin, guarded], services: [web] }
-    assert.strictEqual(sent(ask(both, "10.96.0.1:80")), "pod 10.0.0.1:8080")
+    const both = { workloads: [twin, pod, waypoint], services: [web] }
+    assert.strictEqual(way(ask(both, "10.96.0.1:80")), "hbone pod 10.0.0.1:15008 10.0.0.1:8080")
     const closed = { ...both, services: [{ ...web, waypoint: gateway("10.0.0.9") }] }
-    assert.isTrue(Result.isFailure(ask(closed, "10.96.0.1:80")))
+    assert.strictEqual(way(ask(closed, "10.96.0.1:80")), "hbone waypoint 10.0.0.9:15008 10.96.0.1:80")
   })
 
   it("that other namespaces may not see is not of the mesh for them", () => {
     const hidden: Service = { ...web, namespace: "other", visibility: "Namespace" }
-    same(ask({ services: [hidden] }, "10.96.0.1:80"), passthrough("10.96.0.1:80"))
+    assert.strictEqual(way(ask({ services: [hidden] }, "10.96.0.1:80")), "passthrough 10.96.0.1:80")
+  })
+
+  it("is the client's own namespace's, then the canonical one's, where services share it", () => {
+    const canonical = { ...web, namespace: "a", canonical: true }
+    const last = { ...web, namespace: "b" }
+    const reached = ["a", "b", "shop"].map((namespace) =>
+      workload(namespace, [`10.0.1.${namespace.length}`], behind({ ...web, namespace }))
+    )
+    const pick = (...services: ReadonlyArray<Service>) =>
+      way(ask({ workloads: reached, services }, "10.96.0.1:80")).split(" ")[1]
+    assert.strictEqual(pick(canonical, last, web), "shop")
+    assert.strictEqual(pick(last, canonical), "a")
   })
 })
 
-describe("the endpoint", () => {
-  const many = [
-    workload("a", ["10.0.0.1"], { ...behind(web), capacity: 1 }),
-    workload("none", ["10.0.0.2"], { ...behind(web), capacity: 0 }),
-    workload("b", ["10.0.0.3"], { ...behind(web), capacity: 3 })
-  ]
-
-  it("is chosen in proportion to capacity", () => {
-    const counts = new Map<string, number>()
-    for (let step = 0; step < 400; step++) {
-      const chosen = sent(ask({ workloads: many, services: [web] }, "10.96.0.1:80", { random: step / 400 }))
-      counts.set(chosen, (counts.get(chosen) ?? 0) + 1)
-    }
-    assert.deepStrictEqual(
-      counts,
-      new Map([
-        ["a 10.0.0.1:8080", 100],
-        ["b 10.0.0.3:8080", 300]
-      ])
-    )
-  })
-
-  const placed = (name: string, ip: string, network: string, region: string, zone: string) =>
-    workload(name, [ip], { ...behind(web), network, locality: { region, zone, subzone: "" } })
-  const from = { ...source, locality: { region: "r", zone: "z", subzone: "" } }
-  const all = [
-    placed("far", "10.0.0.1", "", "q", "z"),
-    placed("region", "10.0.0.2", "", "r", "y"),
-    placed("zone", "10.0.0.3", "", "r", "z")
-  ]
-  const names = (service: Service, workloads: ReadonlyArray<Workload>) =>
-    new Set(
-      [0, 0.3, 0.6, 0.9].map((random) => {
-        const result = ask({ workloads, services: [service] }, "10.96.0.1:80", { random, source: from })
-        return Result.isSuccess(result) ? sent(result).split(" ")[0] : result.failure.split(":")[0]
+describe("a service's waypoint", () => {
+  it("is asked for the service's address, untranslated", () => {
+    const guarded = { ...web, waypoint: gateway("10.0.0.9"), subjectAltNames: ["spiffe://td/ns/a/sa/b"] }
+    same(
+      ask({ workloads: [pod, waypoint], services: [guarded] }, "10.96.0.1:80"),
+      Result.succeed({
+        _tag: "Hbone",
+        nextHop: socket("10.0.0.9:15008"),
+        authority: "10.96.0.1:80",
+        workload: waypoint,
+        service: guarded,
+        identities: ["spiffe://cluster.local/ns/shop/sa/waypoint"]
       })
     )
+  })
 
-  it("is one of the nearest tier in Failover mode, counted to the first difference", () => {
-    const failover = { ...web, ...balanced("Failover", "Region", "Zone") }
-    assert.deepStrictEqual(names(failover, all), new Set(["zone"]))
-    assert.deepStrictEqual(names(failover, all.slice(0, 2)), new Set(["region"]))
-    assert.deepStrictEqual(names(failover, all.slice(0, 1)), new Set(["far"]))
-    assert.deepStrictEqual(
-      names({ ...web, ...balanced("Standard", "Region") }, all),
-      new Set(["far", "region", "zone"])
+  it("comes before Passthrough mode, and needs neither endpoints nor the port", () => {
+    const guarded = { ...web, waypoint: gateway("10.0.0.9"), loadBalancer: PASSTHROUGH }
+    const taken = way(ask({ workloads: [waypoint], services: [guarded] }, "10.96.0.1:81"))
+    assert.strictEqual(taken, "hbone waypoint 10.0.0.9:15008 10.96.0.1:81")
+  })
+
+  it("that nobody knows is an error", () => {
+    const guarded = { ...web, waypoint: byHostname("gone.example") }
+    assert.strictEqual(
+      way(ask({ workloads: [pod], services: [guarded] }, "10.96.0.1:80")),
+      "UnknownWaypoint: unknown waypoint: waypoint shop/gone.example:15008 not found"
     )
   })
 
-  it("matches everything in Strict mode", () => {
-    const strict = { ...web, ...balanced("Strict", "Region", "Zone") }
-    assert.deepStrictEqual(names(strict, all), new Set(["zone"]))
-    assert.deepStrictEqual(names(strict, all.slice(0, 2)), new Set(["NoHealthyUpstream"]))
-  })
-
-  it("is never on another network while there is one on this, if Network is preferred first", () => {
-    const remote = { ...placed("remote", "10.0.0.4", "elsewhere", "r", "z"), networkGateway: gateway("10.0.0.9") }
-    const failover = { ...web, ...balanced("Failover", "Network", "Region", "Zone") }
-    assert.deepStrictEqual(names(failover, [remote, ...all]), new Set(["zone"]))
-    assert.deepStrictEqual(names(failover, [remote, all[0]!]), new Set(["far"]))
-    const further = {
-      ...remote,
-      uid: "further",
-      locality: { region: "q", zone: "q", subzone: "" },
-      networkGateway: undefined
-    }
-    assert.deepStrictEqual(names(failover, [further, remote]), new Set(["NotSupportedYet"]))
-    assert.deepStrictEqual(
-      names({ ...web, ...balanced("Strict", "Network") }, [remote]),
-      new Set(["NoHealthyUpstream"])
+  it("on another network is reached through its gateway, for its own service's names", () => {
+    const gate = service("gate", ["10.96.0.9"], {
+      ports: new Map([[15008, 15008]]),
+      subjectAltNames: ["spiffe://td/ns/a/sa/gate"]
+    })
+    const away = { ...waypoint, ...behind(gate), network: "far", networkGateway: gateway("10.0.0.7") }
+    const edge = workload("edge", ["10.0.0.7"], { serviceAccount: "edge" })
+    const guarded = { ...web, waypoint: byHostname(gate.hostname), subjectAltNames: ["spiffe://td/ns/a/sa/web"] }
+    same(
+      ask({ workloads: [pod, away, edge], services: [guarded, gate] }, "10.96.0.1:80"),
+      Result.succeed({
+        _tag: "DoubleHbone",
+        nextHop: socket("10.0.0.7:15008"),
+        authority: "web.shop.svc.cluster.local:80",
+        gateway: edge,
+        endpoint: away,
+        gatewayIdentities: ["spiffe://cluster.local/ns/shop/sa/edge"],
+        service: guarded,
+        identities: ["spiffe://td/ns/a/sa/gate"]
+      })
     )
   })
 })
 
 describe("another network", () => {
-  const remote = workload("remote", ["10.0.0.1"], { ...behind(web), network: "far" })
+  const remote = workload("remote", ["10.0.0.1"], {
+    ...behind(web, [[80, 9090]]),
+    network: "far",
+    networkGateway: gateway("10.0.0.7")
+  })
+  const edge = workload("edge", ["10.0.0.7"], { serviceAccount: "edge" })
+  const named = { ...web, subjectAltNames: ["spiffe://td/ns/a/sa/b", "nonsense"] }
 
-  it("is refused where there is a gateway, and an error where there is none", () => {
-    const ways = { workloads: [{ ...remote, networkGateway: gateway("10.0.0.9") }], services: [web] }
+  it("is reached by a tunnel to its gateway and one in it, by the service's name and port", () => {
     same(
-      ask(ways, "10.96.0.1:80"),
-      Result.fail(
-        'NotSupportedYet: not supported yet: the gateway to network "far" of workload Kubernetes//Pod/shop/remote'
-      )
-    )
-    same(
-      ask({ workloads: [remote], services: [web] }, "10.96.0.1:80"),
-      Result.fail("NoValidDestination: no valid destination for workload: Kubernetes//Pod/shop/remote")
+      ask({ workloads: [remote, edge], services: [named] }, "10.96.0.1:80"),
+      Result.succeed({
+        _tag: "DoubleHbone",
+        nextHop: socket("10.0.0.7:15008"),
+        authority: "web.shop.svc.cluster.local:80",
+        gateway: edge,
+        endpoint: remote,
+        gatewayIdentities: ["spiffe://cluster.local/ns/shop/sa/edge"],
+        service: named,
+        identities: ["spiffe://td/ns/a/sa/b"]
+      })
     )
   })
 
-  it("of the source is where the address is looked up; the waypoint counts on either", () => {
-    const from = { ...source, network: "far" }
-    assert.strictEqual(sent(ask({ workloads: [remote] }, "10.0.0.1:80", { source: from })), "remote 10.0.0.1:80")
-    same(ask({ workloads: [remote] }, "10.0.0.1:80"), passthrough("10.0.0.1:80"))
+  it("accepts nobody at the far end for a service without names", () => {
+    const upstream = Result.getOrThrow(ask({ workloads: [remote, edge], services: [web] }, "10.96.0.1:80"))
+    same(upstream._tag === "DoubleHbone" && upstream.identities, [])
+  })
+
+  it("has gateways by hostname, on the port that their service translates to, under its names", () => {
+    const gates = service("gates", [], {
+      ports: new Map([[15009, 15008]]),
+      subjectAltNames: ["spiffe://td/ns/a/sa/gates"]
+    })
+    const given = {
+      workloads: [
+        { ...remote, networkGateway: byHostname(gates.hostname, 15009) },
+        { ...edge, ...behind(gates) }
+      ],
+      services: [web, gates]
+    }
+    const upstream = Result.getOrThrow(ask(given, "10.96.0.1:80"))
+    assert.strictEqual(way(Result.succeed(upstream)), "double edge 10.0.0.7:15008 web.shop.svc.cluster.local:80")
+    same(upstream._tag === "DoubleHbone" && upstream.gatewayIdentities, [
+      "spiffe://td/ns/a/sa/gates",
+      "spiffe://cluster.local/ns/shop/sa/edge"
+    ])
+    // the mode of waypoints, which forgives a port that the service does not have, is not that of gateways
+    const tunnelled = { ...edge, ...behind(gates), applicationTunnel: { protocol: "NONE", port: 15088 } } as const
+    const wrong = { ...remote, networkGateway: byHostname(gates.hostname, 15010) }
+    assert.strictEqual(
+      way(ask({ ...given, workloads: [wrong, tunnelled] }, "10.96.0.1:80")),
+      "UnknownNetworkGateway: unknown network gateway: network gateway shop/gates.shop.svc.cluster.local:15010 not found"
+    )
+  })
+
+  it("may be all that is left, and its workloads need no address then", () => {
+    const prefersLocal = {
+      ...named,
+      loadBalancer: { mode: "Failover", routingPreferences: ["Network"], healthPolicy: "OnlyHealthy" }
+    } as const
+    const local = { ...pod, ips: [ipUnsafe("10.0.0.2")] }
+    const away = { ...remote, ips: [] }
+    const to = (status: Workload["status"]) =>
+      ways({ workloads: [{ ...local, status }, away, edge], services: [prefersLocal] }, "10.96.0.1:80")
+        .keys()
+        .toArray()
+    same(to("Healthy"), ["hbone pod 10.0.0.2:15008 10.0.0.2:8080"])
+    same(to("Unhealthy"), ["double edge 10.0.0.7:15008 web.shop.svc.cluster.local:80"])
+  })
+
+  it("without a gateway, or with one that nobody knows, is an error", () => {
+    const without = { ...remote, networkGateway: undefined }
+    assert.strictEqual(
+      way(ask({ workloads: [without], services: [web] }, "10.96.0.1:80")),
+      "NoValidDestination: no valid routing destination for workload: Kubernetes//Pod/shop/remote"
+    )
+    assert.strictEqual(
+      way(ask({ workloads: [remote], services: [web] }, "10.96.0.1:80")),
+      "UnknownNetworkGateway: unknown network gateway: network gateway 10.0.0.7:15008 not found"
+    )
+    const nowhere = { ...edge, ips: [], hostname: "" }
+    const byName = { ...remote, networkGateway: byHostname("edge.example") }
+    assert.strictEqual(
+      way(ask({ workloads: [byName, { ...nowhere, hostname: "edge.example" }], services: [web] }, "10.96.0.1:80")),
+      "NameNeeded: edge.example"
+    )
+  })
+
+  it("of the source is where the address is looked up; a service that is known on either counts", () => {
+    const from = { source: { ...source, network: "far" } }
+    const single = { ...remote, networkGateway: undefined }
+    assert.strictEqual(
+      way(ask({ workloads: [single] }, "10.0.0.1:80", from)),
+      "hbone remote 10.0.0.1:15008 10.0.0.1:80"
+    )
+    assert.strictEqual(way(ask({ workloads: [single] }, "10.0.0.1:80")), "passthrough 10.0.0.1:80")
+
     const vips = [{ network: "far", ip: ipUnsafe("10.96.0.1") }]
-    const there = { workloads: [remote], services: [{ ...web, vips }] }
-    assert.strictEqual(sent(ask(there, "10.96.0.1:80", { source: from })), "remote 10.0.0.1:8080")
-    const guarded = { ...there, services: [{ ...web, vips, waypoint: gateway("10.0.0.9") }] }
-    assert.isTrue(Result.isFailure(ask(guarded, "10.96.0.1:80", { source: from })))
-    same(
-      ask({ workloads: [pod], services: [{ ...web, vips }] }, "10.96.0.1:80", { source: from }),
-      Result.fail("NoService: no service for target address: 10.96.0.1:80")
+    const there = { ...web, vips }
+    const far = (workloads: ReadonlyArray<Workload>, ...services: ReadonlyArray<Service>) =>
+      way(ask({ workloads, services }, "10.96.0.1:80", from))
+    assert.strictEqual(far([single], there), "hbone remote 10.0.0.1:15008 10.0.0.1:9090")
+    assert.strictEqual(
+      far([single, waypoint], { ...there, waypoint: gateway("10.0.0.9") }),
+      "NoValidDestination: no valid routing destination for workload: Kubernetes//Pod/shop/waypoint"
     )
-    // known here, nobody there
-    same(
-      ask({ services: [web] }, "10.96.0.1:80", { source: from }),
-      Result.fail("NoHealthyUpstream: no healthy upstream: 10.96.0.1:80")
+    const near = { ...waypoint, network: "far" }
+    const reference = { ...gateway("10.0.0.9"), destination: { ...gateway("10.0.0.9").destination, network: "far" } }
+    assert.strictEqual(
+      far([single, near], { ...there, waypoint: reference } as Service),
+      "hbone waypoint 10.0.0.9:15008 10.96.0.1:80"
     )
+    assert.strictEqual(far([pod], there), "NoService: no service for target address: 10.96.0.1:80")
+    // known here, nobody there; known there, and nobody behind it; here one is meant, there the kernel
+    const refused = "NoHealthyUpstream: no healthy upstream: 10.96.0.1:80"
+    assert.strictEqual(far([], web), refused)
+    assert.strictEqual(far([], there), refused)
+    const kernel = { ...there, hostname: "kernel.example", loadBalancer: PASSTHROUGH }
+    assert.strictEqual(far([], web, kernel), refused)
+    assert.strictEqual(far([], { ...web, loadBalancer: PASSTHROUGH }, kernel), "passthrough 10.96.0.1:80")
   })
 })
 
@@ -291,42 +413,167 @@ describe("the address of the chosen workload", () => {
 
   it("is of the family that was asked for, if it has one and the service allows it", () => {
     const to = (target: string, ipFamilies: Service["ipFamilies"], chosen = dual) =>
-      sent(ask({ workloads: [chosen], services: [{ ...web, ipFamilies }] }, target))
-    assert.strictEqual(to("10.96.0.1:80", undefined), "dual 10.0.0.1:8080")
-    assert.strictEqual(to("[2001:db8:96::1]:80", "Dual"), "dual [2001:db8::1]:8080")
-    assert.strictEqual(to("10.96.0.1:80", "IPv6"), "dual [2001:db8::1]:8080")
-    assert.strictEqual(to("[2001:db8:96::1]:80", "IPv4"), "dual 10.0.0.1:8080")
-    assert.strictEqual(to("[2001:db8:96::1]:80", undefined, pod), "pod 10.0.0.1:8080")
-    assert.strictEqual(sent(ask({ workloads: [dual] }, "10.0.0.1:80")), "dual 10.0.0.1:80")
+      way(ask({ workloads: [chosen], services: [{ ...web, ipFamilies }] }, target))
+        .split(" ")
+        .at(-1)
+    assert.strictEqual(to("10.96.0.1:80", undefined), "10.0.0.1:8080")
+    assert.strictEqual(to("10.96.0.1:80", "IPv4"), "10.0.0.1:8080")
+    assert.strictEqual(to("[2001:db8:96::1]:80", "Dual"), "[2001:db8::1]:8080")
+    assert.strictEqual(to("10.96.0.1:80", "IPv6"), "[2001:db8::1]:8080")
+    assert.strictEqual(to("[2001:db8:96::1]:80", "IPv4"), "10.0.0.1:8080")
+    assert.strictEqual(to("[2001:db8:96::1]:80", undefined, pod), "10.0.0.1:8080")
   })
 
-  it("is the one that was asked for, if the workload has it", () => {
+  it("is the one that was asked for, if the workload has it, whatever the service allows", () => {
     const two = workload("two", ["10.0.0.1", "10.0.0.2"])
-    assert.strictEqual(sent(ask({ workloads: [two] }, "10.0.0.2:80")), "two 10.0.0.2:80")
+    assert.strictEqual(way(ask({ workloads: [two] }, "10.0.0.2:80")), "hbone two 10.0.0.2:15008 10.0.0.2:80")
+    const shared = { ...service("shared", ["10.0.0.2"]), ipFamilies: "IPv6" } as const
+    const its = workload("its", ["2001:db8::3", "10.0.0.2"], behind(shared))
+    const taken = way(ask({ workloads: [its], services: [shared] }, "10.0.0.2:80"))
+    assert.strictEqual(taken, "hbone its 10.0.0.2:15008 10.0.0.2:8080")
   })
 
-  it("may not exist", () => {
+  it("may be of no family that the service allows", () => {
     const six = { ...web, ipFamilies: "IPv6" } as const
-    same(
-      ask({ workloads: [pod], services: [six] }, "10.96.0.1:80"),
-      Result.fail("NoValidDestination: no valid destination for workload: Kubernetes//Pod/shop/pod")
-    )
-    const external = workload("external", [], { ...behind(web), hostname: "db.example" })
-    same(
-      ask({ workloads: [external], services: [web] }, "10.96.0.1:80"),
-      Result.fail(
-        "NotSupportedYet: not supported yet: workload Kubernetes//Pod/shop/external, which has no usable address but the hostname db.example"
-      )
+    assert.strictEqual(
+      way(ask({ workloads: [pod], services: [six] }, "10.96.0.1:80")),
+      "NoValidDestination: no valid routing destination for workload: Kubernetes//Pod/shop/pod"
     )
   })
 })
 
+describe("a workload with a hostname and no address", () => {
+  const external = workload("external", [], { ...behind(web), hostname: "db.example", protocol: "TCP" })
+  const given = { workloads: [external], services: [web] }
+  const named = (...ips: ReadonlyArray<string>) => ({ names: () => ips.map(ipUnsafe) })
+
+  it("needs the hostname's addresses, and the same connection makes the same choices when they are there", () => {
+    assert.strictEqual(way(ask(given, "10.96.0.1:80")), "NameNeeded: db.example")
+    const workloads = [1, 2, 3, 4, 5].map((each) => ({
+      ...external,
+      uid: `e${each}`,
+      name: `e${each}`,
+      hostname: `${each}.example`
+    }))
+    for (let run = 0; run < 50; run++) {
+      const random = run / 50
+      const needed = way(ask({ workloads, services: [web] }, "10.96.0.1:80", { random }))
+      const names = (hostname: string) => [ipUnsafe(`192.0.2.${hostname.slice(0, 1)}`)]
+      const taken = way(ask({ workloads, services: [web] }, "10.96.0.1:80", { random, names }))
+      const [digit] = needed.slice("NameNeeded: ".length)
+      assert.strictEqual(taken, `tcp e${digit} 192.0.2.${digit}:8080`)
+    }
+  })
+
+  it("is reached at a random one of the family that was asked for, else of the other", () => {
+    const all = named("192.0.2.1", "2001:db8::1", "192.0.2.2")
+    same([...ways(given, "10.96.0.1:80", all).keys()].toSorted(), [
+      "tcp external 192.0.2.1:8080",
+      "tcp external 192.0.2.2:8080"
+    ])
+    same([...ways(given, "[2001:db8:96::1]:80", all).keys()], ["tcp external 2001:db8::1:8080"])
+    assert.strictEqual(ways(given, "[2001:db8:96::1]:80", named("192.0.2.1", "192.0.2.2")).size, 2)
+  })
+
+  it("whose name has no address is an error", () => {
+    assert.strictEqual(
+      way(ask(given, "10.96.0.1:80", named())),
+      "NoResolvedAddresses: no ip addresses were resolved for workload: Kubernetes//Pod/shop/external"
+    )
+  })
+
+  it("is asked by name also if the service allows none of its addresses; the service's family is not asked of the names", () => {
+    const six = { ...web, ipFamilies: "IPv6" } as const
+    const both = { ...external, ips: [ipUnsafe("10.0.0.1")] }
+    const taken = way(ask({ workloads: [both], services: [six] }, "10.96.0.1:80", named("192.0.2.1")))
+    assert.strictEqual(taken, "tcp external 192.0.2.1:8080")
+  })
+
+  it("may be a waypoint", () => {
+    const guarded = { ...web, waypoint: byHostname("db.example") }
+    const taken = way(ask({ ...given, services: [guarded] }, "10.96.0.1:80", named("192.0.2.1")))
+    assert.strictEqual(taken, "hbone external 192.0.2.1:15008 10.96.0.1:80")
+  })
+})
+
+describe("a trace", () => {
+  const tags = (...args: Parameters<typeof steps>) => steps(...args).map(({ _tag }) => _tag)
+
+  it("tells the way to an endpoint", () => {
+    const told = steps({ workloads: [pod], services: [web] }, requestOf("10.96.0.1:80"))
+    same(
+      told.map(({ _tag }) => _tag),
+      ["VipLookup", "Balance", "AddressChosen"]
+    )
+    const [lookup, balance, address] = told
+    same(lookup?._tag === "VipLookup" && [lookup.found, lookup.hidden], [web, undefined])
+    same(balance?._tag === "Balance" && [balance.chosen, balance.targetPort], [pod, 8080])
+    same(address?._tag === "AddressChosen" && [address.ip, address.byName], ["10.0.0.1", false])
+  })
+
+  it("tells of a service that the client may not see", () => {
+    const hidden: Service = { ...web, namespace: "other", visibility: "Namespace" }
+    const [first, ...rest] = steps({ services: [hidden] }, requestOf("10.96.0.1:80"))
+    same(first?._tag === "VipLookup" && [first.found, first.hidden], [undefined, hidden])
+    same(
+      rest.map(({ _tag }) => _tag),
+      ["WorkloadLookup"]
+    )
+  })
+
+  it("tells the way through waypoints, gateways, passthrough services and names", () => {
+    const guarded = { ...web, waypoint: gateway("10.0.0.9") }
+    const through = ["VipLookup", "Via", "VipLookup", "WorkloadLookup", "ViaResolved"]
+    same(tags({ workloads: [waypoint], services: [guarded] }, requestOf("10.96.0.1:80")), [...through, "AddressChosen"])
+    const away = { ...waypoint, network: "far", networkGateway: byHostname("edge.example") }
+    const named = { ...guarded, waypoint: byHostname("waypoint.example") }
+    const there = { workloads: [{ ...away, hostname: "waypoint.example" }], services: [named] }
+    same(tags(there, requestOf("10.96.0.1:80")), [
+      "VipLookup",
+      "Via",
+      "HostnameLookup",
+      "ViaResolved",
+      "OtherNetwork",
+      "Via",
+      "HostnameLookup",
+      "ViaNotFound"
+    ])
+    const passed = { ...web, loadBalancer: PASSTHROUGH }
+    same(tags({ services: [passed] }, requestOf("10.96.0.1:80")), ["VipLookup", "PassthroughMode"])
+    const own = { source: waypoint, sourceIp: ipUnsafe("10.0.0.9") }
+    same(tags({ workloads: [pod], services: [guarded] }, requestOf("10.96.0.1:80", own)), [
+      "VipLookup",
+      "FromWaypoint",
+      "Balance",
+      "AddressChosen"
+    ])
+    same(tags({ workloads: [{ ...pod, waypoint: gateway("10.0.0.9") }] }, requestOf("10.0.0.1:80", own)), [
+      "VipLookup",
+      "WorkloadLookup",
+      "FromWaypoint",
+      "AddressChosen"
+    ])
+  })
+
+  it("changes nothing", () => {
+    const workloads = [1, 2, 3, 4].map((each) => workload(`w${each}`, [`10.0.0.${each}`], behind(web)))
+    const mesh = simpleMesh({ workloads, services: [web], policies: [] })
+    for (let run = 0; run < 20; run++) {
+      const request = requestOf("10.96.0.1:80", { random: run / 20 })
+      same(
+        resolve(mesh, request, () => {}),
+        resolve(mesh, request)
+      )
+    }
+  })
+})
+
 describe("resolveHostname", () => {
-  const named = workload("db", ["10.0.0.5", "2001:db8::5"], { hostname: "db.example" })
+  const db = workload("db", ["10.0.0.5", "2001:db8::5"], { hostname: "db.example" })
   const headless = service("headless", [], { hostname: "db.example" })
   const remote = service("remote", [], { vips: [{ network: "far", ip: ipUnsafe("10.96.9.9") }] })
-  const mesh = Mesh.make({ workloads: [named], services: [web, headless, remote] })
-  const find = (name: string, family: "IPv4" | "IPv6", rest: Partial<Workload> = {}) =>
+  const mesh = simpleMesh({ workloads: [db], services: [web, headless, remote], policies: [] })
+  const find = (name: string, family: "IPv4" | "IPv6", rest: Partial<Workload> = {}): Ip | undefined =>
     resolveHostname(mesh, { ...source, ...rest }, name, family)
 
   it("gives a service's address of the client's family, else another", () => {
