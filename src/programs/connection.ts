@@ -13,7 +13,7 @@ import { type ProxyError, proxyError, Reason, responseFlag } from "../domain/con
 import { AccessLog } from "../layers/observe/Logging.ts"
 import { ShardMetrics } from "../layers/observe/Metrics.ts"
 import { type Conduits, relay, type RelayEnd, type Tally } from "../layers/os/Relay.ts"
-import { Connections } from "../layers/runtime/Connections.ts"
+import { type Authorise, Connections } from "../layers/runtime/Connections.ts"
 
 /** A record with nothing known but where the connection came from. */
 export const newRecord = (
@@ -31,6 +31,8 @@ export const newRecord = (
   sourceBaggage: undefined,
   sourceIdentity: undefined,
   destinationWorkload: undefined,
+  destinationBaggage: undefined,
+  destinationIdentity: undefined,
   service: undefined,
   mutualTls: false,
   received: 0,
@@ -40,8 +42,9 @@ export const newRecord = (
 
 /**
  * From "opened" to "closed", each counted and logged exactly once. `reach` brings the two conduits; it and the relay
- * race against the reasons to cut the connection. Like every `make…` here, it reads what it depends on once, not for
- * each connection.
+ * race against the reasons to cut the connection. `authorise` says whether it is allowed by the state of now, and is
+ * asked when the connection is registered and no later change can be missed, then by the registry after each change.
+ * Like every `make…` here, it reads what it depends on once, not for each connection.
  */
 export const makeCarry = Effect.gen(function* () {
   const connections = yield* Connections
@@ -63,15 +66,21 @@ export const makeCarry = Effect.gen(function* () {
   })
   return <R>(
     record: ConnectionRecord,
-    reach: Effect.Effect<Conduits, ProxyError, R>
+    reach: Effect.Effect<Conduits, ProxyError, R>,
+    authorise?: Authorise
   ): Effect.Effect<RelayEnd, ProxyError, R> =>
     // never cut between opening and the promise to close
     Effect.uninterruptibleMask((restore) => {
       metrics.add("connectionsOpened", 1)
       metrics.add("connectionsOpen", 1)
       if (access.enabled("debug")) access.write(openedLine(record))
-      const cut = connections.register(record)
-      const carried = Effect.flatMap(reach, (conduits) => relay(conduits, tallyOf(record)))
+      const cut = connections.register(record, authorise)
+      const carried = Effect.suspend(() => {
+        const rejected = authorise?.()
+        return rejected === undefined
+          ? Effect.flatMap(reach, (conduits) => relay(conduits, tallyOf(record)))
+          : Effect.fail(rejected)
+      })
       return Effect.onExit(restore(Effect.raceFirst(carried, cut)), (exit) =>
         Effect.sync(() => {
           connections.unregister(record)

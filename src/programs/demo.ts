@@ -2,13 +2,9 @@
  * `weft demo`: a mesh of two workloads on loopback, their two proxy sets in this process, and a web service behind a VIP.
  * What a connection goes through is what it goes through anywhere: SOCKS5, routing, HBONE in mutual TLS, the far side.
  */
-import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as Effect from "effect/Effect"
-import * as HttpServerRequest from "effect/http/HttpServerRequest"
-import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
-import * as Http from "node:http"
-import { formatSocketAddress, ipUnsafe } from "../domain/Address.ts"
+import { formatSocketAddress, ipUnsafe, type SocketAddress } from "../domain/Address.ts"
 import type { ProxySettings } from "../domain/config/ProxySettings.ts"
 import type { ListenerKind, ListenerSpec } from "../domain/shard/Message.ts"
 import { LineWriter } from "../layers/observe/LineWriter.ts"
@@ -17,14 +13,18 @@ import { AdminRuntime } from "../layers/runtime/AdminRuntime.ts"
 import { Readiness } from "../layers/runtime/Readiness.ts"
 import { Settings } from "../layers/runtime/ShardContext.ts"
 import { type SetPlan, startSet } from "./dedicated.ts"
+import { serveEcho } from "./echo.ts"
 import { raiseDescriptorLimit, SHARD_ENTRY } from "./proxy.ts"
 import { untilShutdown } from "./shutdown.ts"
 
 export const demo = Effect.gen(function* () {
   const settings = yield* ProxyConfig
-  const echoPort = yield* serveEcho(settings.ports.demoEcho)
-  const demoSettings: ProxySettings = { ...settings, meshSource: { _tag: "Inline", text: meshOf(echoPort) } }
-  yield* Effect.andThen(startSets(echoPort), untilShutdown).pipe(
+  const echo = yield* serveEcho(
+    { service: HOSTNAME, servedBy: `${SERVER.namespace}/${SERVER.name}` },
+    settings.ports.demoEcho
+  )
+  const demoSettings: ProxySettings = { ...settings, meshSource: { _tag: "Inline", text: meshOf(echo.port) } }
+  yield* Effect.andThen(startSets(echo), untilShutdown).pipe(
     Effect.scoped,
     Effect.provide(AdminRuntime.layer(demoSettings, SHARD_ENTRY))
   )
@@ -45,7 +45,8 @@ export const demo = Effect.gen(function* () {
             NODE_NAME: "",
             PROXY_CONFIG: "",
             XDS_ADDRESS: "",
-            CA_ADDRESS: ""
+            CA_ADDRESS: "",
+            LOCALHOST_APP_TUNNEL: ""
           },
           { RUST_LOG: "warn,access=info", ZTUNNEL_WORKER_THREADS: "2" }
         )
@@ -54,7 +55,7 @@ export const demo = Effect.gen(function* () {
   )
 )
 
-const startSets = Effect.fnUntraced(function* (echoPort: number) {
+const startSets = Effect.fnUntraced(function* (echo: SocketAddress) {
   const readiness = yield* Readiness
   const settings = yield* Settings
   yield* raiseDescriptorLimit
@@ -70,7 +71,7 @@ const startSets = Effect.fnUntraced(function* (echoPort: number) {
       "  weft demo: two workloads of a mesh, their proxies, and a web service, in one process",
       "",
       `    ${CLIENT.namespace}/${CLIENT.name}    SOCKS5 ${socks5}, outbound ${formatSocketAddress(addressOf(client, "outbound"))}`,
-      `    ${SERVER.namespace}/${SERVER.name}     HBONE ${formatSocketAddress(inbound)}, the service itself ${SERVER.ip}:${echoPort}`,
+      `    ${SERVER.namespace}/${SERVER.name}     HBONE ${formatSocketAddress(inbound)}, the service itself ${formatSocketAddress(echo)}`,
       `    readiness     http://${formatSocketAddress(addressOf(client, "readiness"))}/healthz/ready`,
       "",
       "  try it (Ctrl-C ends the demo):",
@@ -106,37 +107,13 @@ const clientPlan = ({ ports }: ProxySettings, hbonePort: number): SetPlan => ({
   ]
 })
 
-/** Answers with what it saw. */
-const echo = Effect.gen(function* () {
-  const request = yield* HttpServerRequest.HttpServerRequest
-  return HttpServerResponse.jsonUnsafe({
-    service: HOSTNAME,
-    request: `${request.method} ${request.url}`,
-    from: request.source instanceof Http.IncomingMessage ? request.source.socket.remoteAddress : undefined,
-    headers: request.headers
-  }).pipe(HttpServerResponse.setHeader("x-served-by", `${SERVER.namespace}/${SERVER.name}`))
-})
-
-/** Where it listens in the end. */
-const serveEcho = Effect.fnUntraced(function* (port: number) {
-  const server = yield* NodeHttpServer.make(() => Http.createServer(), { host: SERVER.ip, port }).pipe(
-    Effect.mapError(
-      ({ cause }) =>
-        new Error(
-          `the demo's echo service cannot listen on ${SERVER.ip}:${port}: ${cause instanceof Error ? cause.message : String(cause)}; set WEFT_DEMO_ECHO_PORT to another port (0 for any free one)`
-        )
-    )
-  )
-  yield* server.serve(echo)
-  return "port" in server.address ? server.address.port : port
-})
-
 const meshOf = (echoPort: number): string => `
 workloads:
 - {uid: demo//Pod/${CLIENT.namespace}/${CLIENT.name}, name: ${CLIENT.name}, namespace: ${CLIENT.namespace},
    serviceAccount: ${CLIENT.serviceAccount}, workloadIps: [${CLIENT.ip}], protocol: HBONE, services: {}}
 - {uid: demo//Pod/${SERVER.namespace}/${SERVER.name}, name: ${SERVER.name}, namespace: ${SERVER.namespace},
    serviceAccount: ${SERVER.serviceAccount}, workloadIps: [${SERVER.ip}], protocol: HBONE,
+   applicationTunnel: {protocol: PROXY, port: ${echoPort}},
    services: {${SERVER.namespace}/${HOSTNAME}: {80: ${echoPort}}}}
 services:
 - {name: echo, namespace: ${SERVER.namespace}, hostname: ${HOSTNAME}, vips: [/${VIP}], ports: {80: ${echoPort}}}

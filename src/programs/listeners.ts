@@ -6,6 +6,7 @@ import type * as Net from "node:net"
 import type { SocketAddress } from "../domain/Address.ts"
 import { verifyClient } from "../domain/cert/SubjectAltName.ts"
 import { type ProxyError, proxyError, Reason } from "../domain/connection/ProxyError.ts"
+import { isStale } from "../domain/decide/TunnelTarget.ts"
 import { parseIdentity, type Spiffe } from "../domain/Identity.ts"
 import { identityOf } from "../domain/mesh/Workload.ts"
 import type { ListenerSpec, ProxySet } from "../domain/shard/Message.ts"
@@ -32,6 +33,8 @@ export interface ServedSet {
   readonly listeners: ReadonlyArray<ListenerSpec>
   /** Tells the peers of all tunnels to open no more streams. */
   readonly goAway: Effect.Effect<void>
+  /** To be run when the mesh has changed: closes the tunnels whose targets are no longer there. */
+  readonly onMeshChange: Effect.Effect<void>
 }
 
 /**
@@ -41,6 +44,7 @@ export interface ServedSet {
 export const serve = Effect.fnUntraced(function* (set: ProxySet, accepting: Scope.Scope) {
   const connections = yield* Connections
   const listeners = yield* Listeners
+  const mesh = yield* MeshReplica
   const metrics = yield* ShardMetrics
   const readiness = yield* ReadinessServer
   const settings = yield* Settings
@@ -101,7 +105,9 @@ export const serve = Effect.fnUntraced(function* (set: ProxySet, accepting: Scop
     const address = yield* Effect.provideService(listeners.listen(spec, handlers[spec.kind]), Scope.Scope, accepting)
     served.push({ ...spec, address })
   }
-  return { listeners: served, goAway: tunnels.goAway }
+  const onMeshChange = Effect.sync(() => pool.retire((target) => isStale(mesh.current(), target)))
+  const answer: ServedSet = { listeners: served, goAway: tunnels.goAway, onMeshChange }
+  return answer
 })
 
 /** The HBONE server of each identity that the set's workload has had, made at its first tunnel. */

@@ -3,29 +3,25 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import * as Result from "effect/Result"
-import type * as Scope from "effect/Scope"
-import { formatSocketAddress, type Ip, type SocketAddress } from "../domain/Address.ts"
+import type { Ip, SocketAddress } from "../domain/Address.ts"
 import type { ConnectionRecord } from "../domain/connection/ConnectionRecord.ts"
 import { type ProxyError, proxyError, Reason } from "../domain/connection/ProxyError.ts"
-import { resolve, type Upstream } from "../domain/decide/Resolve.ts"
+import { resolve } from "../domain/decide/Resolve.ts"
 import { isSelfCall } from "../domain/decide/SelfCall.ts"
-import type { Spiffe } from "../domain/Identity.ts"
+import type { NameNeeded, OutboundRequest, Upstream } from "../domain/decide/Upstream.ts"
 import { identityOf, type Workload } from "../domain/mesh/Workload.ts"
 import type { ProxySet } from "../domain/shard/Message.ts"
-import { baggageOf } from "../domain/wire/Baggage.ts"
-import { formatForwarded } from "../domain/wire/Forwarded.ts"
-import { formatTraceparent, makeTraceContext } from "../domain/wire/TraceContext.ts"
-import { openTunnel } from "../layers/hbone/HboneClient.ts"
 import type { HbonePool } from "../layers/hbone/HbonePool.ts"
-import { CertificateReplica } from "../layers/identity/CertificateReplica.ts"
-import { clientOptions } from "../layers/identity/TlsContexts.ts"
 import { MeshReplica } from "../layers/mesh/MeshReplica.ts"
 import { AccessLog } from "../layers/observe/Logging.ts"
+import { ShardMetrics } from "../layers/observe/Metrics.ts"
 import type { Conduit } from "../layers/os/Conduit.ts"
-import { Dialer } from "../layers/os/Dialer.ts"
+import { Lookup } from "../layers/os/Lookup.ts"
 import { isOwnAddress } from "../layers/os/OwnAddresses.ts"
+import { OpenByWorkload } from "../layers/runtime/OpenByWorkload.ts"
 import { Settings } from "../layers/runtime/ShardContext.ts"
 import { denied, makeCarry, monotonicMs, newRecord, unknownWorkload } from "./connection.ts"
+import { makeReach } from "./reach.ts"
 
 export interface OutboundConnection {
   readonly downstream: Conduit
@@ -38,36 +34,39 @@ export interface OutboundConnection {
 }
 
 export const makeOutbound = Effect.fnUntraced(function* (set: ProxySet, pool: HbonePool) {
-  const { network } = yield* Settings
+  const { leastLoaded } = yield* Settings
   const access = yield* AccessLog
   const carry = yield* makeCarry
   const clock = yield* Clock.Clock
-  const mesh = yield* MeshReplica
-  const random = yield* Random.Random
+  const open = yield* OpenByWorkload
+  const decide = yield* makeDecide(set)
   const reach = yield* makeReach(set, pool)
 
-  const decide = (target: SocketAddress) => {
-    const state = mesh.current()
-    const source = state.localWorkload(set.workload)
-    if (isSelfCall(target, set.illegalPorts, isOwnAddress)) return Result.fail(proxyError(Reason.SelfCall()))
-    if (source === undefined) return Result.fail(unknownWorkload(set.workload))
-    const request = { source, target, network, hbonePort: set.hbonePort, random: random.nextDoubleUnsafe() }
-    return Result.map(resolve(state, request), (upstream) => ({ source, upstream }))
+  /** Counts the connection as one of its workload's, from the decision to its end. */
+  const counted = <A, E, R>(upstream: Upstream, connection: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
+    const uid = leastLoaded ? endpointOf(upstream)?.uid : undefined
+    if (uid === undefined) return connection
+    return Effect.uninterruptibleMask((restore) => {
+      open.opened(uid)
+      return Effect.ensuring(
+        restore(connection),
+        Effect.sync(() => open.closed(uid))
+      )
+    })
   }
 
   return ({ downstream, early, onOutcome, source, target }: OutboundConnection) =>
     Effect.suspend(() => {
       const record = newRecord("source", source, target, monotonicMs(clock))
-      const decision = decide(target)
-      if (Result.isFailure(decision)) {
-        denied(access, "source", source, target, decision.failure)
-        onOutcome?.(decision.failure.reason)
-        return Effect.fail(decision.failure)
-      }
-      note(record, decision.success.source, decision.success.upstream)
-      return carry(
-        record,
-        Effect.mapBoth(reach(record, decision.success.source, decision.success.upstream), {
+      const decision = Effect.tapError(decide(source.ip, target), (error) =>
+        Effect.sync(() => {
+          denied(access, "source", source, target, error)
+          onOutcome?.(error.reason)
+        })
+      )
+      return Effect.flatMap(decision, ({ upstream, workload }) => {
+        note(record, workload, upstream)
+        const conduits = Effect.mapBoth(reach(record, workload, upstream), {
           onSuccess: (upstream) => {
             onOutcome?.(undefined)
             return { downstream, upstream, early }
@@ -77,9 +76,66 @@ export const makeOutbound = Effect.fnUntraced(function* (set: ProxySet, pool: Hb
             return error
           }
         })
-      )
+        return counted(upstream, carry(record, conduits))
+      })
     })
 })
+
+/**
+ * Where a connection goes by the mesh of now. Names that the decision depends on are looked up on the way; each time it is
+ * made anew, by the mesh as it is then, with the same random number.
+ */
+const makeDecide = Effect.fnUntraced(function* (set: ProxySet) {
+  const { leastLoaded, network } = yield* Settings
+  const lookup = yield* Lookup
+  const mesh = yield* MeshReplica
+  const metrics = yield* ShardMetrics
+  const open = yield* OpenByWorkload
+  const random = yield* Random.Random
+  const loadOf = leastLoaded ? open.of : undefined
+
+  const decide = (asked: Omit<OutboundRequest, "source">): Result.Result<Decision, ProxyError | NameNeeded> => {
+    const state = mesh.current()
+    const source = state.localWorkload(set.workload)
+    if (isSelfCall(asked.target, set.illegalPorts, isOwnAddress)) return Result.fail(proxyError(Reason.SelfCall()))
+    if (source === undefined) return Result.fail(unknownWorkload(set.workload))
+    return Result.map(resolve(state, { ...asked, source }), (upstream) => ({ workload: source, upstream }))
+  }
+
+  return (sourceIp: Ip, target: SocketAddress): Effect.Effect<Decision, ProxyError> => {
+    const names = new Map<string, ReadonlyArray<Ip>>()
+    const asked = {
+      sourceIp,
+      target,
+      network,
+      hbonePort: set.hbonePort,
+      random: random.nextDoubleUnsafe(),
+      names: (hostname: string) => names.get(hostname),
+      loadOf
+    }
+    const decided: Effect.Effect<Decision, ProxyError> = Effect.suspend(() => {
+      const decision = decide(asked)
+      if (Result.isSuccess(decision)) return Effect.succeed(decision.success)
+      const { failure } = decision
+      if (failure._tag === "ProxyError") return Effect.fail(failure)
+      const { hostname } = failure
+      // the mesh names another each time: it changes faster than names are found
+      if (names.size === MOST_NAMES) return Effect.fail(proxyError(Reason.NoResolvedAddresses({ workload: hostname })))
+      metrics.add("onDemandDns", 1)
+      return Effect.flatMap(lookup.addresses(hostname), (addresses) => {
+        names.set(hostname, addresses)
+        return decided
+      })
+    })
+    return decided
+  }
+})
+
+interface Decision {
+  /** Who connects. */
+  readonly workload: Workload
+  readonly upstream: Upstream
+}
 
 /** What the decision says about the connection. */
 const note = (record: ConnectionRecord, source: Workload, upstream: Upstream): void => {
@@ -93,66 +149,24 @@ const note = (record: ConnectionRecord, source: Workload, upstream: Upstream): v
       record.service = upstream.service
       return
     case "Hbone":
-      record.destination = upstream.nextHop
-      record.hboneAuthority = upstream.authority
       record.destinationWorkload = upstream.workload
-      record.service = upstream.service
-      record.mutualTls = true
-      record.sourceIdentity = identityOf(source)
+      break
+    case "DoubleHbone":
+      // who it is will be known when the far end has said so; ztunnel says that the connection is opened only then
+      break
   }
+  record.destination = upstream.nextHop
+  record.hboneAuthority = upstream.authority
+  record.service = upstream.service
+  record.mutualTls = true
+  record.sourceIdentity = identityOf(source)
 }
 
-/** How the other side is reached: a dial, or a stream of a tunnel. */
-const makeReach = Effect.fnUntraced(function* (set: ProxySet, pool: HbonePool) {
-  const certificates = yield* CertificateReplica
-  const dialer = yield* Dialer
-  const random = yield* Random.Random
-  const nextRandom = () => random.nextDoubleUnsafe()
-  const settings = yield* Settings
+/** Whose connection it is when loads are compared: behind a gateway, the endpoint that it was meant for. */
+const endpointOf = (upstream: Upstream): Workload | undefined => {
+  if (upstream._tag === "Passthrough") return undefined
+  return upstream._tag === "DoubleHbone" ? upstream.endpoint : upstream.workload
+}
 
-  const open = (identity: Spiffe, upstream: Hbone) =>
-    Effect.flatMap(certificates.get(identity), (bundle) =>
-      openTunnel({
-        nextHop: upstream.nextHop,
-        tls: clientOptions(bundle, settings.tls, upstream.identities),
-        http2: settings.http2,
-        maxStreams: settings.pool.maxStreams,
-        handshakeTimeoutMs: settings.handshakeTimeoutMs,
-        dial: (address) => Effect.mapError(dialer.dialSocket(address, set.localIp), asHbone)
-      })
-    )
-
-  return (
-    record: ConnectionRecord,
-    source: Workload,
-    upstream: Upstream
-  ): Effect.Effect<Conduit, ProxyError, Scope.Scope> => {
-    if (upstream._tag === "Passthrough") return dialer.dial(upstream.target, set.localIp)
-    if (upstream._tag === "Direct") return dialer.dial(upstream.address, set.localIp)
-    const identity = identityOf(source)
-    const request = {
-      authority: upstream.authority,
-      headers: {
-        baggage: baggageOf(source),
-        forwarded: formatForwarded(record.source, upstream.service?.hostname),
-        traceparent: formatTraceparent(makeTraceContext(nextRandom))
-      }
-    }
-    return Effect.map(
-      pool.connect(poolKey(identity, record.source.ip, upstream), request, open(identity, upstream)),
-      ({ conduit }) => conduit
-    )
-  }
-})
-
-type Hbone = Extract<Upstream, { readonly _tag: "Hbone" }>
-
-/** ztunnel's key and the workload: a reused pod IP must never meet an old tunnel (reference users §1.3). */
-const poolKey = (identity: Spiffe, from: Ip, { identities, nextHop, workload }: Hbone): string =>
-  [identity, ...identities, from, formatSocketAddress(nextHop), workload.uid].join(" ")
-
-/** A dial to an HBONE port that timed out is most often a NetworkPolicy, and is named so. */
-const asHbone = (error: ProxyError): ProxyError =>
-  error.reason._tag === "ConnectFailed" && error.reason.code === "ETIMEDOUT"
-    ? proxyError(Reason.HboneConnectTimeout({ address: error.reason.address, detail: error.reason.detail }))
-    : error
+/** A waypoint, or a gateway, and the workload behind it: no decision depends on more. */
+const MOST_NAMES = 4

@@ -11,11 +11,13 @@ import { AccessLog } from "../layers/observe/Logging.ts"
 import type { Conduit } from "../layers/os/Conduit.ts"
 import { Dialer } from "../layers/os/Dialer.ts"
 import { Settings } from "../layers/runtime/ShardContext.ts"
+import { makeAuthorise } from "./authorise.ts"
 import { denied, makeCarry, monotonicMs, newRecord, unknownWorkload } from "./connection.ts"
 
 export const makePassthrough = Effect.fnUntraced(function* (set: ProxySet) {
   const { network } = yield* Settings
   const access = yield* AccessLog
+  const authorise = yield* makeAuthorise(set)
   const carry = yield* makeCarry
   const clock = yield* Clock.Clock
   const dialer = yield* Dialer
@@ -36,7 +38,9 @@ export const makePassthrough = Effect.fnUntraced(function* (set: ProxySet) {
       record.service = guessService(state, workload, target.port, undefined)
       return carry(
         record,
-        Effect.map(dialer.dial(target), (upstream) => ({ downstream, upstream }))
+        Effect.map(dialer.dial(target), (upstream) => ({ downstream, upstream })),
+        // nobody has shown a certificate: a policy that asks for a principal matches nobody here
+        authorise({ source, destination: target, identity: undefined })
       )
     })
 })

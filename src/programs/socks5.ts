@@ -21,8 +21,8 @@ import {
 import type { HbonePool } from "../layers/hbone/HbonePool.ts"
 import { MeshReplica } from "../layers/mesh/MeshReplica.ts"
 import { AccessLog } from "../layers/observe/Logging.ts"
-import { lookup } from "../layers/os/Lookup.ts"
 import { readUntil } from "../layers/os/Handshake.ts"
+import { Lookup } from "../layers/os/Lookup.ts"
 import type { TcpConduit } from "../layers/os/TcpConduit.ts"
 import { Settings } from "../layers/runtime/ShardContext.ts"
 import { denied, unknownWorkload } from "./connection.ts"
@@ -31,6 +31,7 @@ import { makeOutbound } from "./outbound.ts"
 export const makeSocks5 = Effect.fnUntraced(function* (set: ProxySet, pool: HbonePool) {
   const { handshakeTimeoutMs } = yield* Settings
   const access = yield* AccessLog
+  const lookup = yield* Lookup
   const mesh = yield* MeshReplica
   const outbound = yield* makeOutbound(set, pool)
   const limits = { bytes: SOCKS5_MAX_BYTES * 2, timeMs: handshakeTimeoutMs }
@@ -47,7 +48,7 @@ export const makeSocks5 = Effect.fnUntraced(function* (set: ProxySet, pool: Hbon
         const located =
           workload === undefined
             ? Effect.fail(unknownWorkload(set.workload))
-            : locate(mesh.current(), workload, source, step.value)
+            : locate(mesh.current(), lookup, workload, source, step.value)
         return Effect.mapBoth(located, {
           onSuccess: (target) => ({ target, early }),
           onFailure: (error) => {
@@ -103,6 +104,7 @@ const reply = (downstream: TcpConduit, code: keyof typeof SOCKS5_REPLY) =>
 /** Mesh names first, then the system's resolver; of the family the client itself uses, if there is one. */
 const locate = (
   mesh: Mesh,
+  lookup: Lookup,
   workload: Workload,
   source: SocketAddress,
   target: Authority
@@ -111,7 +113,13 @@ const locate = (
   const { host, port } = target
   const family = isIpv6(source.ip) ? "IPv6" : "IPv4"
   const known = resolveHostname(mesh, workload, host, family)
-  return Effect.map(known === undefined ? lookup(host, family) : Effect.succeed(known), (ip) => ({ ip, port }))
+  if (known !== undefined) return Effect.succeed({ ip: known, port })
+  return Effect.flatMap(lookup.addresses(host), (addresses) => {
+    const ip = addresses.find((each) => isIpv6(each) === isIpv6(source.ip)) ?? addresses[0]
+    return ip === undefined
+      ? Effect.fail(proxyError(Reason.UnknownHostname({ hostname: host })))
+      : Effect.succeed({ ip, port })
+  })
 }
 
 const failed = (detail: string): ProxyError => proxyError(Reason.Socks5Failed({ detail }))

@@ -18,7 +18,13 @@ describe("weft demo", () => {
         assert.match(head, /^HTTP\/1\.1 200 OK/)
         assert.match(head, /^x-served-by: books\/echo$/im)
         const answer: unknown = JSON.parse(body)
-        assert.deepInclude(answer, { service: "echo.books.svc.cluster.local", request: "GET /hello" })
+        assert.deepInclude(answer, {
+          service: "echo.books.svc.cluster.local",
+          request: "GET /hello",
+          // no certificate has come this far: the proxy says it
+          "client identity": "spiffe://cluster.local/ns/shop/sa/cart",
+          from: "127.0.0.2"
+        })
 
         for (const direction of ["outbound", "inbound"]) {
           const line = yield* Effect.promise(() =>

@@ -6,13 +6,20 @@ import { CLIENT_IDENTITY, MeshPair, pairMesh, type Pair } from "../support/meshP
 import { loopbackAddress } from "../support/ownAddress.ts"
 import { askSocks5, closedPort, tcpServer } from "../support/tcpPeers.ts"
 
+/** The main thread says that the file has changed before its shards know. */
+const opened = Effect.fnUntraced(function* ({ client }: Pair, host: string) {
+  while (true) {
+    const { peer, reply } = yield* askSocks5(client.ports.socks5, { host, port: 80 })
+    if (reply === 0) return peer
+  }
+})
+
 /** Bytes to the application and back, by the service's VIP. */
-const exchange = Effect.fnUntraced(function* ({ client, open }: Pair, vip: string) {
-  const near = yield* open(vip, 80)
+const exchange = Effect.fnUntraced(function* (pair: Pair, vip: string) {
+  const near = yield* opened(pair, vip)
   return yield* Effect.promise(async () => {
     near.socket.end("hello")
     assert.strictEqual(String(await near.ended), "hello")
-    return client
   })
 })
 

@@ -10,7 +10,7 @@ import { type ProxyError, proxyError, Reason } from "../../src/domain/connection
 import type { Slot } from "../../src/domain/shard/MetricLayout.ts"
 import { AccessLog } from "../../src/layers/observe/Logging.ts"
 import { SharedMetrics, ShardMetrics } from "../../src/layers/observe/Metrics.ts"
-import { Connections } from "../../src/layers/runtime/Connections.ts"
+import { type Authorise, Connections } from "../../src/layers/runtime/Connections.ts"
 import { makeCarry, newRecord } from "../../src/programs/connection.ts"
 import { PipeConduit, type Script, Turns } from "../support/PipeConduit.ts"
 
@@ -26,11 +26,15 @@ const shard = Effect.gen(function* () {
   const carry = yield* Effect.provideContext(makeCarry, context)
   const record = newRecord("source", { ip: LOOPBACK_V4, port: 1 }, { ip: LOOPBACK_V4, port: 80 }, 0)
   const turns = new Turns(1)
-  const carried = Effect.fnUntraced(function* (down: Script, up: Script | Effect.Effect<never, ProxyError>) {
+  const carried = Effect.fnUntraced(function* (
+    down: Script,
+    up: Script | Effect.Effect<never, ProxyError>,
+    authorise?: Authorise
+  ) {
     const downstream = new PipeConduit(1, turns, down)
     const upstream = new PipeConduit(2, turns, "acts" in up ? up : END)
     const reach = "acts" in up ? Effect.succeed({ downstream, upstream }) : up
-    const fiber = yield* Effect.forkChild(Effect.scoped(carry(record, reach)), {
+    const fiber = yield* Effect.forkChild(Effect.scoped(carry(record, reach, authorise)), {
       startImmediately: true
     })
     return { fiber, downstream, upstream }
@@ -133,6 +137,52 @@ describe("a connection that is carried", () => {
       assert.isTrue(downstream.closed && upstream.closed)
       assert.deepStrictEqual(counts(...OPEN), [1, 1, 0, 0])
       assert.lengthOf(lines, 1)
+    })
+  )
+
+  it.effect("that is not allowed is opened, closed and logged, and reaches nobody", () =>
+    Effect.gen(function* () {
+      const { carried, connections, counts, lines } = yield* shard
+      const rejected = proxyError(Reason.PolicyRejected({ by: "shop/nobody" }))
+      const reached = Effect.die(new Error("it was reached"))
+      const { fiber } = yield* carried(END, reached, () => rejected)
+      assert.strictEqual(yield* Effect.flip(Fiber.join(fiber)), rejected)
+      assert.deepStrictEqual(counts(...OPEN), [1, 1, 1, 0])
+      assert.deepStrictEqual([...connections.live()], [])
+      const text = "connection closed due to policy rejection: explicitly denied by: shop/nobody"
+      assert.deepStrictEqual(lines.map(errorOf), [text])
+    })
+  )
+
+  it.effect("is judged again when the mesh has changed, and both sides see that it ended", () =>
+    Effect.gen(function* () {
+      const { carried, connections, counts, lines, turns } = yield* shard
+      let now: ProxyError | undefined
+      const { downstream, fiber, upstream } = yield* carried(data(3), data(3), () => now)
+      while (turns.next());
+      yield* connections.rejudge
+      assert.deepStrictEqual(counts(...OPEN), [1, 0, 0, 1])
+      now = proxyError(Reason.PolicyRejected({ by: "shop/nobody" }))
+      yield* connections.rejudge
+      while (turns.next());
+      const error = yield* Effect.flip(Fiber.join(fiber))
+      assert.strictEqual(error.reason._tag, "PolicyChanged")
+      assert.deepStrictEqual([downstream.receivedEnd, upstream.receivedEnd], ["reset", "reset"])
+      assert.deepStrictEqual(counts(...OPEN), [1, 1, 1, 0])
+      assert.deepStrictEqual(lines.map(errorOf), ["connection closed due to policy change"])
+    })
+  )
+
+  it.effect("is closed and logged even when its judge throws", () =>
+    Effect.gen(function* () {
+      const { carried, connections, counts, lines } = yield* shard
+      const { fiber } = yield* carried(data(3), data(3), () => {
+        throw new Error("a bug")
+      })
+      yield* Fiber.await(fiber)
+      assert.deepStrictEqual(counts(...OPEN), [1, 1, 1, 0])
+      assert.deepStrictEqual([...connections.live()], [])
+      assert.deepStrictEqual(lines.map(errorOf), ["internal error: this is a bug of weft"])
     })
   )
 })

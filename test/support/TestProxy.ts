@@ -10,6 +10,7 @@ import * as Result from "effect/Result"
 import { configure } from "../../src/domain/config/ConfigSchema.ts"
 import type { ListenerKind, ListenerSpec } from "../../src/domain/shard/Message.ts"
 import { ipUnsafe } from "../../src/domain/Address.ts"
+import { MeshStore } from "../../src/layers/mesh/MeshStore.ts"
 import { SharedMetrics } from "../../src/layers/observe/Metrics.ts"
 import { AdminRuntime } from "../../src/layers/runtime/AdminRuntime.ts"
 import { ShardPool } from "../../src/layers/runtime/ShardPool.ts"
@@ -56,6 +57,8 @@ export const startTestProxy = Effect.fnUntraced(function* ({ entry = SHARD_ENTRY
       inbound,
       outbound: addressOf(client, "outbound"),
       socks5: addressOf(client, "socks5"),
+      /** What is applied here comes on top of the mesh that the proxy starts with. */
+      mesh: Context.get(context, MeshStore),
       metrics: Context.get(context, SharedMetrics),
       pool: Context.get(context, ShardPool)
     }

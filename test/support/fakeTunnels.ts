@@ -1,8 +1,10 @@
 /** A pool of HBONE tunnels that do as the test says: how many streams they take, when a dial ends, when a peer is gone. */
+import { PassThrough } from "node:stream"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
+import { ipUnsafe } from "../../src/domain/Address.ts"
 import { type ProxyError, proxyError, Reason } from "../../src/domain/connection/ProxyError.ts"
 import { type Tunnel, TunnelGone } from "../../src/layers/hbone/HboneClient.ts"
 import { makePool } from "../../src/layers/hbone/HbonePool.ts"
@@ -32,7 +34,7 @@ class FakeTunnel implements Tunnel {
         Effect.sync(() => {
           this.streams += 1
           this.served += 1
-          return { conduit: sinkConduit(() => {}), baggage: [] }
+          return { conduit: sinkConduit(() => {}), duplex: () => new PassThrough(), baggage: [] }
         }),
         () =>
           Effect.sync(() => {
@@ -74,10 +76,11 @@ export const pooled = Effect.fnUntraced(function* ({ capacity = 100, refuses = 0
     return tunnel
   })
   const request = { authority: "10.0.0.1:80", headers: {} }
-  /** Asks for a stream in a scope of its own. */
+  /** Asks for a stream in a scope of its own; the key is the workload's uid as well. */
   const ask = Effect.fnUntraced(function* (key = "a") {
     const own = yield* Scope.fork(yield* Effect.scope)
-    const fiber = yield* Effect.forkChild(Scope.provide(pool.connect(key, request, open), own), {
+    const to = { key, target: { uid: key, network: "", ip: ipUnsafe("10.0.0.1") } }
+    const fiber = yield* Effect.forkChild(Scope.provide(pool.connect(to, request, open), own), {
       startImmediately: true
     })
     return { fiber, end: Scope.close(own, Exit.void) }
@@ -88,5 +91,7 @@ export const pooled = Effect.fnUntraced(function* ({ capacity = 100, refuses = 0
     Effect.sync(() =>
       Deferred.doneUnsafe(dials[index]!, Exit.fail(proxyError(Reason.ConnectFailed({ address: "x", detail }))))
     )
-  return { counts, tunnels, dials, ask, succeed: letSucceed, refuse, closePool: Scope.close(scope, Exit.void) }
+  /** The workload `uid` is no longer at its address. */
+  const retire = (uid: string) => Effect.sync(() => pool.retire((target) => target.uid === uid))
+  return { counts, tunnels, dials, ask, retire, succeed: letSucceed, refuse, closePool: Scope.close(scope, Exit.void) }
 })

@@ -61,6 +61,8 @@ export interface FakeStream {
   readonly stream: Http2.ServerHttp2Stream
   /** Header names and values, in the order they came. */
   readonly headers: ReadonlyArray<readonly [string, string]>
+  /** The subject alternative names of who opened the tunnel, as Node writes them. */
+  readonly peer: string | undefined
 }
 
 export interface FakeHboneServer extends Place {
@@ -68,6 +70,8 @@ export interface FakeHboneServer extends Place {
   readonly next: () => Promise<FakeStream>
   /** Ends every tunnel below HTTP/2: no RST_STREAM, no GOAWAY. */
   readonly cut: () => void
+  /** Tunnels that are up. */
+  readonly tunnels: () => number
 }
 
 /** Accepts tunnels as the workload of `leaf` would; each CONNECT is answered 200 and handed to the test. */
@@ -75,7 +79,8 @@ export const fakeHboneServer = (
   host: string,
   ca: TestCa,
   leaf: Pair,
-  settings: Http2.Settings = {}
+  settings: Http2.Settings = {},
+  wantedPort = 0
 ): Effect.Effect<FakeHboneServer, never, Scope.Scope> =>
   Effect.map(
     Effect.acquireRelease(
@@ -83,7 +88,10 @@ export const fakeHboneServer = (
         const server = Http2.createSecureServer({ ...tlsOf(ca, leaf), requestCert: true, settings })
         const sessions = new Set<Http2.ServerHttp2Session>()
         const sockets = new Set<Tls.TLSSocket>()
-        server.on("secureConnection", (socket: Tls.TLSSocket) => sockets.add(socket))
+        server.on("secureConnection", (socket: Tls.TLSSocket) => {
+          sockets.add(socket)
+          socket.once("close", () => sockets.delete(socket))
+        })
         const cut = () => sockets.forEach((socket) => socket.destroy())
         const streams: Array<FakeStream> = []
         let takers: Array<(stream: FakeStream) => void> = []
@@ -99,14 +107,16 @@ export const fakeHboneServer = (
           )
           const [taker, ...others] = takers
           takers = others
-          const fake = { stream, headers: names }
+          // a session of a secure server is on a TLSSocket
+          const socket = stream.session?.socket as Tls.TLSSocket | undefined
+          const fake = { stream, headers: names, peer: socket?.getPeerX509Certificate()?.subjectAltName }
           if (taker === undefined) streams.push(fake)
           else taker(fake)
         })
-        server.listen(0, host)
+        server.listen(wantedPort, host)
         await once(server, "listening")
         const next = async () => streams.shift() ?? (await new Promise<FakeStream>((resolve) => takers.push(resolve)))
-        return { server, sessions, next, cut }
+        return { server, sessions, next, cut, tunnels: () => sockets.size }
       }),
       ({ server, sessions }) =>
         Effect.sync(() => {
@@ -114,8 +124,8 @@ export const fakeHboneServer = (
           for (const session of sessions) session.destroy()
         })
     ),
-    ({ cut, next, server }) => {
+    ({ cut, next, server, tunnels }) => {
       const address = server.address()
-      return { host, port: typeof address === "object" && address !== null ? address.port : 0, next, cut }
+      return { host, port: typeof address === "object" && address !== null ? address.port : 0, next, cut, tunnels }
     }
   )

@@ -19,7 +19,7 @@ import type { LeafShape, TestCa } from "./TestCa.ts"
 export const SERVER = formatIdentity({ trustDomain: "cluster.local", namespace: "shop", serviceAccount: "server" })
 export const CLIENT = formatIdentity({ trustDomain: "cluster.local", namespace: "shop", serviceAccount: "client" })
 export const TLS13: TlsSettings = { tls12: false, postQuantumOnly: false }
-const HTTP2 = { streamWindow: 4 * 1024 * 1024, connectionWindow: 16 * 1024 * 1024, frameSize: 1024 * 1024 }
+export const HTTP2 = { streamWindow: 4 * 1024 * 1024, connectionWindow: 16 * 1024 * 1024, frameSize: 1024 * 1024 }
 /** Long enough that a busy machine never meets it. */
 const UNHURRIED_MS = 20_000
 
@@ -62,11 +62,11 @@ export const serveHbone = Effect.fnUntraced(function* (bundle: CertificateBundle
   const next = Effect.promise(
     async () => streams.shift() ?? (await new Promise<ServedStream>((resolve) => takers.push(resolve)))
   )
-  return { server, address, counts, refused, next, sockets: open }
+  return { server, address, counts, refused, next, untaken: () => streams.length, sockets: open }
 })
 
 /** A plain TCP dial, as the Dialer's. */
-const dialPlain: TunnelOptions["dial"] = (to) =>
+const dialPlain = (to: SocketAddress): TunnelOptions["transport"] =>
   Effect.acquireRelease(
     Effect.tryPromise({
       try: async () => {
@@ -85,12 +85,12 @@ export const tunnelTo = (
   { accepted = [SERVER], ...rest }: Partial<TunnelOptions> & { readonly accepted?: ReadonlyArray<Spiffe> } = {}
 ): ReturnType<typeof openTunnel> =>
   openTunnel({
-    nextHop,
+    peer: formatSocketAddress(nextHop),
+    transport: dialPlain(nextHop),
     tls: clientOptions(bundle, TLS13, accepted),
     http2: HTTP2,
     maxStreams: 100,
     handshakeTimeoutMs: UNHURRIED_MS,
-    dial: dialPlain,
     ...rest
   })
 

@@ -83,7 +83,8 @@ export interface TcpServer {
 /** Listens; `serve` gets each socket, or the test takes it with `accept`. Closed with its connections by the scope. */
 export const tcpServer = (
   host: string,
-  serve?: (socket: Net.Socket) => void
+  serve?: (socket: Net.Socket) => void,
+  wantedPort = 0
 ): Effect.Effect<TcpServer, never, Scope.Scope> =>
   Effect.map(
     Effect.acquireRelease(
@@ -102,7 +103,7 @@ export const tcpServer = (
           if (taker === undefined) waiting.push(peer)
           else taker(peer)
         })
-        server.listen(0, host)
+        server.listen(wantedPort, host)
         await once(server, "listening")
         const accept = async () => waiting.shift() ?? (await new Promise<Peer>((resolve) => takers.push(resolve)))
         return { server, sockets, accept }

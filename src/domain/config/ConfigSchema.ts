@@ -89,11 +89,13 @@ export const configure = ({
       frameSize: env.HTTP2_FRAME_SIZE
     },
     pool: { maxStreams: env.POOL_MAX_STREAMS_PER_CONNECTION, unusedReleaseMs: env.POOL_UNUSED_RELEASE_TIMEOUT },
+    leastLoaded: env.WEFT_LOAD_BALANCING === "least-loaded",
     drainDeadlineMs: drainDeadline(env),
     responseBaggage: env.ENABLE_RESPONSE_BAGGAGE,
+    localhostAppTunnel: env.LOCALHOST_APP_TUNNEL,
     // TLS 1.2 has no post-quantum key exchange
     tls: { tls12: env.TLS12_ENABLED && !postQuantumOnly, postQuantumOnly },
-    log: { filter: env.RUST_LOG, format: env.LOG_FORMAT },
+    log: { filter: env.RUST_LOG, format: env.LOG_FORMAT, policyInfo: env.AUTHZ_POLICY_INFO_LOGGING },
     handshakeTimeoutMs: env.WEFT_HANDSHAKE_TIMEOUT,
     notes: notes(variables, config, dnsCapture)
   })

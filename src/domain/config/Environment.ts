@@ -75,6 +75,8 @@ const Environment = Schema.Struct({
   ENABLE_RESPONSE_BAGGAGE: or(Flag, "true"),
   LOCALHOST_APP_TUNNEL: or(Flag, "true"),
   WEFT_HANDSHAKE_TIMEOUT: or(Deadline, "10s"),
+  // how an endpoint of a service is chosen
+  WEFT_LOAD_BALANCING: or(OneOf(["random", "least-loaded"]), "random"),
   // the end
   CONNECTION_TERMINATION_DEADLINE: unset(Deadline),
   // ztunnel underflows at 0 (reference ops §14.2, 21)

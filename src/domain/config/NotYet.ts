@@ -57,11 +57,6 @@ export const refusals = (
     environment.ENABLE_ORIG_SRC === true,
     "keeping the original source address is not there yet: leave it out, or set it to false"
   )
-  refuseGiven(
-    "LOCALHOST_APP_TUNNEL",
-    !environment.LOCALHOST_APP_TUNNEL,
-    "application tunnels always end on loopback yet: leave it out"
-  )
   if (dnsCapture !== undefined) {
     const capture = parseBoolean(dnsCapture)
     if (capture === undefined) refuse("ISTIO_META_DNS_CAPTURE", dnsCapture, BOOLEAN_EXPECTED)
@@ -96,7 +91,6 @@ export const notes = (
 export const IDLE_PREFIXES = ["ISTIO_METAJSON_", "XDS_HEADER_", "CA_HEADER_"] as const
 
 const IDLE: ReadonlySet<string> = new Set<EnvironmentName>([
-  "AUTHZ_POLICY_INFO_LOGGING",
   "ISTIO_META_DNS_PROXY_ADDR",
   "PREFERED_SERVICE_NAMESPACE",
   "XDS_ROOT_CA",

@@ -51,10 +51,19 @@ export interface ProxySettings {
     readonly frameSize: number
   }
   readonly pool: { readonly maxStreams: number; readonly unusedReleaseMs: number }
+  /** Of two endpoints that chance picks, the one with fewer connections of the shard; else the first that it picks. */
+  readonly leastLoaded: boolean
   readonly drainDeadlineMs: number
   readonly responseBaggage: boolean
+  /** Connections that begin with a PROXY header are dialled on loopback, not at the workload's address. */
+  readonly localhostAppTunnel: boolean
   readonly tls: { readonly tls12: boolean; readonly postQuantumOnly: boolean }
-  readonly log: { readonly filter: string; readonly format: "plain" | "json" }
+  readonly log: {
+    readonly filter: string
+    readonly format: "plain" | "json"
+    /** What authorization decides is logged at info, not at debug. */
+    readonly policyInfo: boolean
+  }
   /** Deadlines that ztunnel does not have (reference datapath §12.2, 12). */
   readonly handshakeTimeoutMs: number
   /** Sentences to be logged once at start: what was accepted but does nothing yet. */

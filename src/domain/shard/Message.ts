@@ -1,17 +1,10 @@
 /**
- * What crosses the threads, as plain data that structured clone carries. Mesh state will travel as encoded bytes once
- * the wire messages exist (docs/architecture.md); until then as the resources themselves.
+ * What crosses the threads, as plain data that structured clone carries. Mesh state does so as encoded bytes in shared
+ * memory: a message holds references, and costs the same however much it brings (house rule 6).
  */
 import type { Ip, SocketAddress } from "../Address.ts"
 import type { Spiffe } from "../Identity.ts"
-import type { Service } from "../mesh/Service.ts"
-import type { Workload, WorkloadInfo } from "../mesh/Workload.ts"
-
-/** Everything that a mesh holds, at one moment. */
-export interface MeshResources {
-  readonly workloads: ReadonlyArray<Workload>
-  readonly services: ReadonlyArray<Service>
-}
+import type { WorkloadInfo } from "../mesh/Workload.ts"
 
 /** One identity's certificate: PEM texts; times in epoch milliseconds. */
 export interface CertificateBundle {
@@ -45,8 +38,17 @@ export interface ProxySet {
   readonly illegalPorts: ReadonlyArray<number>
 }
 
+/** What the mesh becomes, or all that it is for a new shard. To be seen at once. */
+export interface MeshPush {
+  readonly _tag: "Mesh"
+  /** Counts up from 1. */
+  readonly version: number
+  /** Each a DeltaDiscoveryResponse in shared memory, in order; nobody writes to it again. */
+  readonly batches: ReadonlyArray<Uint8Array>
+}
+
 export type ToShard =
-  | { readonly _tag: "Mesh"; readonly version: number; readonly resources: MeshResources }
+  | MeshPush
   | { readonly _tag: "Certificate"; readonly bundle: CertificateBundle }
   | { readonly _tag: "CertificateUnavailable"; readonly identity: Spiffe; readonly detail: string }
   | { readonly _tag: "Serve"; readonly set: ProxySet }

@@ -15,14 +15,22 @@ export const SLOTS = [
   "linesDropped",
   "tunnelsOpened",
   "tunnelsClosed",
+  "onDemandDns",
   "socketsOpen",
   "connectionsOpen",
   "streamsOpen",
-  "heartbeat"
+  "heartbeat",
+  "policiesMissing"
 ] as const
 export type Slot = (typeof SLOTS)[number]
 
-const GAUGES: ReadonlySet<Slot> = new Set<Slot>(["socketsOpen", "connectionsOpen", "streamsOpen", "heartbeat"])
+const GAUGES: ReadonlySet<Slot> = new Set<Slot>([
+  "socketsOpen",
+  "connectionsOpen",
+  "streamsOpen",
+  "heartbeat",
+  "policiesMissing"
+])
 export const isGauge = (slot: Slot): boolean => GAUGES.has(slot)
 
 /** The tasks that must finish before the proxy is ready, under ztunnel's names (reference ops §1.6). */
@@ -53,7 +61,7 @@ export const layoutOf = (memory: SharedArrayBuffer, shards: number): Layout => {
   }
 }
 
-/** Where `slot` of `shard` is; shard number `shards` is the retired block. */
+/** Where `slot` of `shard` is; shard number `shards` is the retired block, where the main thread counts for itself too. */
 export const slotIndex = (shard: number, slot: Slot): number => shard * BLOCK + SLOT_OFFSET[slot]
 
 const SLOT_OFFSET = Object.fromEntries(SLOTS.map((slot, index) => [slot, index])) as Record<Slot, number> // keys are SLOTS

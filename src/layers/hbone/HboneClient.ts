@@ -1,5 +1,5 @@
 /**
- * One HBONE tunnel as a client: HTTP/2 over mutual TLS to one next hop, and CONNECT streams in it as conduits
+ * One HBONE tunnel as a client: HTTP/2 over mutual TLS through any byte stream, and CONNECT streams in it as conduits
  * (reference datapath §3). Nothing outside this folder knows that it is `node:http2`. The tunnel belongs to the scope it
  * is opened in.
  */
@@ -7,14 +7,13 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Http2 from "node:http2"
-import type * as Net from "node:net"
+import type { Duplex } from "node:stream"
 import * as Tls from "node:tls"
-import { formatSocketAddress, type SocketAddress } from "../../domain/Address.ts"
 import { type ProxyError, proxyError, Reason } from "../../domain/connection/ProxyError.ts"
 import type { Conduit } from "../os/Conduit.ts"
-import type { Dialer } from "../os/Dialer.ts"
 import {
   cancel,
+  destroyedByReset,
   http2Conduit,
   type Http2Settings,
   keepalive,
@@ -34,8 +33,14 @@ export interface ConnectRequest {
   readonly headers: Readonly<Record<string, string>>
 }
 
+/** A CONNECT stream that was answered with 200; it belongs to the scope of who asked for it. */
 export interface Connected {
   readonly conduit: Conduit
+  /**
+   * The same stream for a protocol on top of it, which may destroy it: a reset, if it has not ended in order. Bytes then
+   * no longer go through `conduit`; what its `watch` tells stays true.
+   */
+  readonly duplex: () => Duplex
   /** The response's `baggage` lines. */
   readonly baggage: ReadonlyArray<string>
 }
@@ -50,21 +55,31 @@ export interface Tunnel {
   readonly watch: (events: { readonly onIdle: () => void; readonly onGone: () => void }) => void
 }
 
+/** A tunnel whose opener looks after it. */
+export interface OpenTunnel extends Tunnel {
+  /** The subject alternative names of the peer's certificate, as Node writes them. */
+  readonly peerNames: string | undefined
+  /** Ends it in order, as soon as no stream is left in it. */
+  readonly finish: () => void
+}
+
 export interface TunnelOptions {
-  readonly nextHop: SocketAddress
+  /** Who is at the far end, for messages. */
+  readonly peer: string
+  /** What the tunnel goes through. It may end before the tunnel does, and `lost` then tells why if that is known. */
+  readonly transport: Effect.Effect<Duplex, ProxyError, Scope.Scope>
+  readonly lost?: (() => string | undefined) | undefined
   readonly tls: Tls.ConnectionOptions
   readonly http2: Http2Settings
   readonly maxStreams: number
   readonly handshakeTimeoutMs: number
-  readonly dial: Dialer["Service"]["dialSocket"]
 }
 
 export const openTunnel = Effect.fnUntraced(function* (
   options: TunnelOptions
-): Effect.fn.Return<Tunnel, ProxyError, Scope.Scope> {
-  const address = formatSocketAddress(options.nextHop)
-  const tcp = yield* options.dial(options.nextHop)
-  const secure = yield* secured(tcp, options, address)
+): Effect.fn.Return<OpenTunnel, ProxyError, Scope.Scope> {
+  const transport = yield* options.transport
+  const secure = yield* secured(transport, options)
   const session = Http2.connect("https://hbone", {
     createConnection: () => secure,
     settings: {
@@ -77,14 +92,16 @@ export const openTunnel = Effect.fnUntraced(function* (
     peerMaxConcurrentStreams: options.maxStreams,
     ...RESET_LIMITS
   })
-  let lost: string | undefined
+  let silence: string | undefined
+  let failure: string | undefined
+  const lost = () => silence ?? options.lost?.() ?? failure
   session.on("error", (error) => {
-    lost ??= error.message
+    failure ??= error.message
   })
   yield* Effect.addFinalizer(() => closeSession(session))
   session.once("connect", () => session.setLocalWindowSize(options.http2.connectionWindow))
   const silent = setTimeout(() => {
-    lost ??= `no SETTINGS within ${options.handshakeTimeoutMs} ms`
+    silence ??= `no SETTINGS within ${options.handshakeTimeoutMs} ms`
     session.destroy()
   }, options.handshakeTimeoutMs)
   session.once("remoteSettings", () => clearTimeout(silent))
@@ -92,22 +109,22 @@ export const openTunnel = Effect.fnUntraced(function* (
   keepalive(session, {
     ...PING,
     onLost: () => {
-      lost ??= "no answer to a keepalive ping"
+      silence ??= "no answer to a keepalive ping"
       session.destroy()
     }
   })
-  return new Http2Tunnel(session, options.maxStreams, address, () => lost)
+  return new Http2Tunnel(session, secure, options, lost)
 })
 
-const secured = (tcp: Net.Socket, options: TunnelOptions, address: string) =>
+const secured = (transport: Duplex, options: TunnelOptions) =>
   Effect.acquireRelease(
     Effect.callback<Tls.TLSSocket, ProxyError>((resume) => {
       // otherwise the tunnel of a killed peer stays, and takes requests, until a ping is lost (house.md §5)
-      tcp.allowHalfOpen = false
-      const socket = Tls.connect({ ...options.tls, socket: tcp })
+      transport.allowHalfOpen = false
+      const socket = Tls.connect({ ...options.tls, socket: transport })
       const fail = (detail: string) => {
         clearTimeout(timer)
-        resume(Effect.fail(proxyError(Reason.TlsFailed({ address, detail }))))
+        resume(Effect.fail(proxyError(Reason.TlsFailed({ address: options.peer, detail }))))
         socket.destroy()
       }
       const timer = setTimeout(
@@ -115,8 +132,8 @@ const secured = (tcp: Net.Socket, options: TunnelOptions, address: string) =>
         options.handshakeTimeoutMs
       )
       // stays on for the life of the socket: a late ECONNRESET must not end the process
-      socket.on("error", (error) => fail(tlsDetail(error)))
-      socket.once("close", () => fail("the peer closed during the handshake"))
+      socket.on("error", (error) => fail(options.lost?.() ?? tlsDetail(error)))
+      socket.once("close", () => fail(options.lost?.() ?? "the peer closed during the handshake"))
       socket.once("secureConnect", () => {
         clearTimeout(timer)
         if (socket.alpnProtocol === "h2") resume(Effect.succeed(socket))
@@ -147,18 +164,25 @@ const closeSession = (session: Http2.ClientHttp2Session) =>
     session.close()
   })
 
-class Http2Tunnel implements Tunnel {
+class Http2Tunnel implements OpenTunnel {
   readonly #session: Http2.ClientHttp2Session
+  readonly #secure: Tls.TLSSocket
   readonly #maxStreams: number
-  readonly #address: string
+  readonly #peer: string
   readonly #lost: () => string | undefined
   #streams = 0
   #onIdle: () => void = () => {}
 
-  constructor(session: Http2.ClientHttp2Session, maxStreams: number, address: string, lost: () => string | undefined) {
+  constructor(
+    session: Http2.ClientHttp2Session,
+    secure: Tls.TLSSocket,
+    { maxStreams, peer }: TunnelOptions,
+    lost: () => string | undefined
+  ) {
     this.#session = session
+    this.#secure = secure
     this.#maxStreams = maxStreams
-    this.#address = address
+    this.#peer = peer
     this.#lost = lost
   }
 
@@ -172,6 +196,14 @@ class Http2Tunnel implements Tunnel {
     return Math.min(this.#maxStreams, session.remoteSettings?.maxConcurrentStreams ?? this.#maxStreams)
   }
 
+  get peerNames(): string | undefined {
+    return this.#secure.getPeerX509Certificate()?.subjectAltName
+  }
+
+  finish(): void {
+    this.#session.close()
+  }
+
   watch({ onGone, onIdle }: { readonly onIdle: () => void; readonly onGone: () => void }): void {
     this.#onIdle = onIdle
     if (this.#session.destroyed) onGone()
@@ -183,7 +215,11 @@ class Http2Tunnel implements Tunnel {
       Effect.acquireRelease(this.#request(authority, headers), ({ stream }) => Effect.sync(() => release(stream)), {
         interruptible: true
       }),
-      ({ baggage, stream }) => ({ conduit: http2Conduit(stream, this.#session, this.#lost), baggage })
+      ({ baggage, stream }) => ({
+        conduit: http2Conduit(stream, this.#session, this.#lost),
+        duplex: () => destroyedByReset(stream),
+        baggage
+      })
     )
   }
 
@@ -209,7 +245,7 @@ class Http2Tunnel implements Tunnel {
         stream.off("close", failed)
         stream.on("error", ignore)
         const detail = `no answer to CONNECT within ${ANSWER_MS / 1000} s`
-        resume(Effect.fail(proxyError(Reason.Http2Failed({ address: this.#address, detail }))))
+        resume(Effect.fail(proxyError(Reason.Http2Failed({ address: this.#peer, detail }))))
         cancel(stream)
       }, ANSWER_MS)
       const failed = (error?: NodeJS.ErrnoException) => {
@@ -220,7 +256,7 @@ class Http2Tunnel implements Tunnel {
               ? new TunnelGone({ detail: error?.message ?? "refused" })
               : proxyError(
                   Reason.Http2Failed({
-                    address: this.#address,
+                    address: this.#peer,
                     detail: this.#lost() ?? error?.message ?? `stream closed with code ${stream.rstCode}`
                   })
                 )

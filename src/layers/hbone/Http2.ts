@@ -3,6 +3,7 @@
  * true RST_STREAM(CANCEL), and keepalive pings (§3.7).
  */
 import type * as Http2 from "node:http2"
+import type { Duplex } from "node:stream"
 import type { ProxySettings } from "../../domain/config/ProxySettings.ts"
 import { StreamConduit, type StreamKind } from "../os/StreamConduit.ts"
 
@@ -52,18 +53,32 @@ const kindOf = <S extends Http2.Http2Stream>(
 
 /**
  * RST_STREAM with CANCEL. The public API cannot: `close(code)` sends END_STREAM first and `destroy(error)` sends
- * INTERNAL_ERROR (house.md §5). The private handle can; without it INTERNAL_ERROR has to do. The stream is destroyed
- * after the frame has gone out, not before: that would replace its code.
+ * INTERNAL_ERROR (house.md §5). The private handle can; without it INTERNAL_ERROR has to do. Node destroys the stream when
+ * the frame has gone out; before that it would replace its code, so only a tunnel that is stuck is not waited for.
  */
 export const cancel = (stream: Http2.Http2Stream): void => {
   handleSymbol ??= Object.getOwnPropertySymbols(stream).find((symbol) => symbol.description === "kHandle")
   const handle: unknown = handleSymbol === undefined ? undefined : Reflect.get(stream, handleSymbol)
   if (canReset(handle)) {
     handle.rstStream(CANCEL)
-    setImmediate(() => stream.destroy())
+    const stuck = setTimeout(() => stream.destroy(), CANCEL_MS).unref()
+    stream.once("close", () => clearTimeout(stuck))
   } else {
     stream.destroy(new Error("cancelled"))
   }
+}
+
+/** Node's `destroy` says NO_ERROR: to the peer, an end in order. Node calls it as well, for what has closed already. */
+export const destroyedByReset = (stream: Http2.Http2Stream): Duplex => {
+  const destroy = stream.destroy.bind(stream)
+  let cancelled = false
+  stream.destroy = (error) => {
+    if (cancelled || stream.closed || stream.destroyed || stream.session?.destroyed !== false) return destroy(error)
+    cancelled = true
+    cancel(stream)
+    return stream
+  }
+  return stream
 }
 
 let handleSymbol: symbol | undefined
@@ -108,6 +123,8 @@ export const PING = { intervalMs: 10_000, timeoutMs: 20_000 }
 export const MAX_STREAMS = 200
 const HIGH_WATER_MARK = 256 * 1024
 const LARGEST_READ = 256 * 1024
+/** How long a RST_STREAM may wait behind other writes of its tunnel. */
+const CANCEL_MS = 1_000
 const NO_ERROR = 0
 const CANCEL = 8
 export const REFUSED_STREAM = 7

@@ -1,23 +1,25 @@
 /**
  * The mesh from a file (or an inline text), followed while the process runs: the file may be edited, replaced, or be
  * behind symbolic links that are swapped (a mounted ConfigMap). What is bad is reported and never replaces what is good.
+ * It is handed on as batches of what has changed; of the file itself nothing stays in memory but its encoded resources.
  *
  * The file is asked for its `stat` four times a second rather than watched: inotify follows neither links nor network
  * file systems. It is read once its `stat` has been the same twice, so a file that is being written is left alone.
  */
+import { createHash } from "node:crypto"
 import { constants } from "node:fs"
 import { open, stat } from "node:fs/promises"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
-import * as SubscriptionRef from "effect/SubscriptionRef"
 import type { ProxySettings } from "../../domain/config/ProxySettings.ts"
 import { parseMeshFile } from "../../domain/mesh/MeshFile.ts"
+import { type Contribution, meshFileDelta, NO_CONTRIBUTION } from "../../domain/mesh/MeshFileDelta.ts"
 import type { MeshFileError } from "../../domain/mesh/MeshFileError.ts"
-import type { MeshResources } from "../../domain/shard/Message.ts"
 
 export class MeshFileUnreadable extends Data.TaggedError("MeshFileUnreadable")<{
   readonly file: string
@@ -31,8 +33,8 @@ export class MeshFileUnreadable extends Data.TaggedError("MeshFileUnreadable")<{
 export class MeshFileSource extends Context.Service<
   MeshFileSource,
   {
-    /** The last good state, from the start on, and every later one. */
-    readonly resources: SubscriptionRef.SubscriptionRef<MeshResources>
+    /** What each good state changes, as batches to be applied at once. The first is there from the start on. */
+    readonly changes: Queue.Dequeue<ReadonlyArray<Uint8Array>>
   }
 >()("weft/layers/mesh/MeshFileSource") {
   /** Fails when the first state is bad: there is nothing older to keep. */
@@ -43,8 +45,10 @@ export class MeshFileSource extends Context.Service<
 type Service = MeshFileSource["Service"]
 
 const fromText = Effect.fnUntraced(function* (text: string): Effect.fn.Return<Service, MeshFileError> {
-  const resources = yield* Effect.fromResult(parseMeshFile(text, "LOCAL_XDS"))
-  return { resources: yield* SubscriptionRef.make(resources) }
+  const { batches } = meshFileDelta(NO_CONTRIBUTION, yield* Effect.fromResult(parseMeshFile(text, "LOCAL_XDS")))
+  const changes = yield* Queue.unbounded<ReadonlyArray<Uint8Array>>()
+  yield* Queue.offer(changes, batches)
+  return { changes }
 })
 
 const fromFile = Effect.fnUntraced(function* (
@@ -52,9 +56,12 @@ const fromFile = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Service, MeshFileUnreadable | MeshFileError, Scope.Scope> {
   const seen = yield* signatureOf(path)
   const text = yield* read(path)
-  const resources = yield* SubscriptionRef.make(yield* Effect.fromResult(parseMeshFile(text, path)))
-  yield* Effect.forkScoped(follow(path, resources, { judged: "", seen, text, bad: false }))
-  return { resources }
+  const first = meshFileDelta(NO_CONTRIBUTION, yield* Effect.fromResult(parseMeshFile(text, path)))
+  const changes = yield* Queue.unbounded<ReadonlyArray<Uint8Array>>()
+  yield* Queue.offer(changes, first.batches)
+  const state: State = { judged: "", seen, digest: digestOf(text), contribution: first.contribution, bad: false }
+  yield* Effect.forkScoped(Effect.forever(Effect.delay(look(path, changes, state), POLL_MS)))
+  return { changes }
 })
 
 interface State {
@@ -62,16 +69,19 @@ interface State {
   judged: string
   /** The signature at the last look. */
   seen: string
-  /** The content that is applied. */
-  text: string
+  /** Of the content that is applied. */
+  digest: string
+  /** What that content is made of. */
+  contribution: Contribution
   /** The file is not what is applied. */
   bad: boolean
 }
 
-const follow = (path: string, resources: Service["resources"], state: State) =>
-  Effect.forever(Effect.delay(look(path, resources, state), POLL_MS))
-
-const look = Effect.fnUntraced(function* (path: string, resources: Service["resources"], state: State) {
+const look = Effect.fnUntraced(function* (
+  path: string,
+  changes: Queue.Enqueue<ReadonlyArray<Uint8Array>>,
+  state: State
+) {
   const signature = yield* signatureOf(path)
   const settled = signature === state.seen
   state.seen = signature
@@ -80,7 +90,8 @@ const look = Effect.fnUntraced(function* (path: string, resources: Service["reso
   // written to while it was read: what was read may be half of it
   if ((yield* signatureOf(path)) !== signature) return
   state.judged = signature
-  const unchanged = Result.isSuccess(content) && content.success === state.text
+  const digest = Result.isSuccess(content) ? digestOf(content.success) : ""
+  const unchanged = digest === state.digest
   const mesh = unchanged ? undefined : Result.flatMap(content, (text) => parseMeshFile(text, path))
   if (mesh !== undefined && Result.isFailure(mesh)) {
     state.bad = true
@@ -88,11 +99,15 @@ const look = Effect.fnUntraced(function* (path: string, resources: Service["reso
   }
   if (state.bad) yield* Effect.logInfo(`the mesh file ${path} is good again`)
   state.bad = false
-  if (mesh === undefined || Result.isFailure(content)) return
-  state.text = content.success
-  const { services, workloads } = mesh.success
-  yield* Effect.logInfo(`the mesh file ${path} has changed: ${workloads.length} workloads, ${services.length} services`)
-  yield* SubscriptionRef.set(resources, mesh.success)
+  if (mesh === undefined) return
+  state.digest = digest
+  const { policies, services, workloads } = mesh.success
+  yield* Effect.logInfo(
+    `the mesh file ${path} has changed: ${workloads.length} workloads, ${services.length} services, ${policies.length} policies`
+  )
+  const { batches, contribution } = meshFileDelta(state.contribution, mesh.success)
+  state.contribution = contribution
+  if (batches.length > 0) yield* Queue.offer(changes, batches)
 })
 
 const read = (path: string) =>
@@ -108,6 +123,8 @@ const readRegular = async (path: string): Promise<string> => {
   if (!(await file.stat()).isFile()) throw new Error("it is not a regular file")
   return file.readFile("utf8")
 }
+
+const digestOf = (text: string): string => createHash("sha256").update(text).digest("base64")
 
 /** What differs when the file, or the file behind the link, is another or has changed; also its absence. */
 const signatureOf = (path: string): Effect.Effect<string> =>

@@ -11,7 +11,7 @@ import * as References from "effect/References"
 import * as Result from "effect/Result"
 import { enabled, type LogFilter, type LogLevel, parseLogFilter } from "../../domain/config/LogFilter.ts"
 import type { AccessLine } from "../../domain/connection/AccessLine.ts"
-import { type FieldValue, formatLine, type LogFormat } from "../../domain/observe/LogLine.ts"
+import { type FieldValue, formatLine, type LogEvent, type LogFormat } from "../../domain/observe/LogLine.ts"
 import { LineWriter } from "./LineWriter.ts"
 
 export interface LogSettings {
@@ -36,6 +36,28 @@ export class AccessLog extends Context.Service<
             if (!enabled(filter, ACCESS, level)) return
             writer.write(formatLine(format, { time: wallClock(), level, target: ACCESS, message, fields }))
           }
+        })
+      })
+    )
+}
+
+/**
+ * What authorization decided of each connection, policy by policy (reference state §5.5): at debug under ztunnel's target,
+ * at info with `AUTHZ_POLICY_INFO_LOGGING`. Who writes asks first whether anyone reads.
+ */
+export class PolicyLog extends Context.Service<
+  PolicyLog,
+  { readonly enabled: boolean; readonly write: (message: string, fields: LogEvent["fields"]) => void }
+>()("weft/layers/observe/PolicyLog") {
+  static readonly layer = ({ filter, format, policyInfo }: LogSettings & { readonly policyInfo: boolean }) =>
+    Layer.effect(
+      this,
+      Effect.map(LineWriter, (writer) => {
+        const level = policyInfo ? "info" : "debug"
+        return PolicyLog.of({
+          enabled: enabled(filterOf(filter), STATE, level),
+          write: (message, fields) =>
+            writer.write(formatLine(format, { time: wallClock(), level, target: STATE, message, fields }))
         })
       })
     )
@@ -72,6 +94,7 @@ export const layerLogging = ({ filter: text, format }: LogSettings) =>
 export const logTarget = (target: string) => Effect.annotateLogs({ target })
 
 const ACCESS = "access"
+const STATE = "state"
 
 const filterOf = (text: string): LogFilter => Result.getOrElse(parseLogFilter(text), () => DEFAULT_FILTER)
 

@@ -60,6 +60,8 @@ export class SharedMetrics extends Context.Service<
     readonly total: (slot: Slot) => number
     readonly ofShard: (shard: number, slot: Slot) => number
     readonly retire: (shard: number) => void
+    /** A gauge of the main thread's own. */
+    readonly set: (slot: Slot, value: number) => void
     readonly completeTask: (task: ReadinessTask, elapsedMs: number) => void
   }
 >()("weft/layers/observe/SharedMetrics") {
@@ -86,6 +88,9 @@ export class SharedMetrics extends Context.Service<
             if (!isGauge(slot)) blocks[slotIndex(shards, slot)]! += blocks[index]!
             blocks[index] = 0
           }
+        },
+        set: (slot, value) => {
+          blocks[slotIndex(shards, slot)] = value
         },
         completeTask: (task, elapsedMs) => {
           readiness[READINESS_TASKS.indexOf(task)] = Math.max(elapsedMs, Number.MIN_VALUE)

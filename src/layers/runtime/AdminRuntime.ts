@@ -5,16 +5,17 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Queue from "effect/Queue"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import type { ProxySettings } from "../../domain/config/ProxySettings.ts"
-import * as Mesh from "../../domain/mesh/Mesh.ts"
-import type { MeshResources } from "../../domain/shard/Message.ts"
 import { slotIndex } from "../../domain/shard/MetricLayout.ts"
 import { Certificates } from "../identity/Certificates.ts"
 import { EmbeddedCa } from "../identity/EmbeddedCa.ts"
 import { MeshFileSource } from "../mesh/MeshFileSource.ts"
+import { makeMeshGaps } from "../mesh/MeshGaps.ts"
+import { MeshStore } from "../mesh/MeshStore.ts"
 import { LineWriter } from "../observe/LineWriter.ts"
 import { layerLogging, logTarget } from "../observe/Logging.ts"
 import { SharedMetrics } from "../observe/Metrics.ts"
@@ -58,7 +59,13 @@ export class AdminRuntime extends Context.Service<
       Layer.provideMerge(this.layerNoDeps),
       Layer.provideMerge(ShardPool.layer({ entry, shards: settings.workerThreads })),
       Layer.provideMerge(Layer.mergeAll(SocketFactory.layer, Readiness.layer, Certificates.layer)),
-      Layer.provideMerge(Layer.mergeAll(EmbeddedCa.layer(settings), MeshFileSource.layerFrom(settings.meshSource))),
+      Layer.provideMerge(
+        Layer.mergeAll(
+          EmbeddedCa.layer(settings),
+          MeshFileSource.layerFrom(settings.meshSource),
+          MeshStore.layer(settings.nodeName)
+        )
+      ),
       Layer.provideMerge(layerLogging(settings.log)),
       Layer.provideMerge(layerLines(settings.workerThreads)),
       Layer.provideMerge(
@@ -74,41 +81,47 @@ const layerTasks = Layer.effectDiscard(
     const certificates = yield* Certificates
     const pool = yield* ShardPool
     const readiness = yield* Readiness
-    const { resources } = yield* MeshFileSource
+    const source = yield* MeshFileSource
     // before anyone can ask for listeners: a shard serves with a mesh, or not at all
-    const first = yield* SubscriptionRef.get(resources)
-    pool.setMesh(first)
-    yield* warnOfMissing(first)
+    yield* takeFile(source)
     yield* Effect.forkScoped(Effect.andThen(pool.applied, readiness.complete("state manager")))
-    const context = yield* Effect.context<Settings | SharedMetrics>()
+    const context = yield* Effect.context<MeshStore | Settings | SharedMetrics | ShardPool>()
     yield* admin.supervise("shard heartbeats", Effect.provideContext(watchHeartbeats, context))
     yield* admin.supervise(
       "certificates to shards",
       Stream.runForEach(certificates.rotations, (bundle) => Effect.sync(() => pool.pushCertificate(bundle)))
     )
-    yield* admin.supervise(
-      "mesh to shards",
-      Stream.runForEach(SubscriptionRef.changes(resources), (mesh) =>
-        Effect.suspend(() => {
-          if (mesh === first) return Effect.void
-          pool.setMesh(mesh)
-          return Effect.provideContext(warnOfMissing(mesh), context)
-        })
-      )
-    )
+    yield* admin.supervise("mesh file to shards", Effect.provideContext(Effect.forever(takeFile(source)), context))
+    yield* admin.supervise("gaps of the mesh", Effect.provideContext(watchGaps, context))
   })
 )
 
-/** Without it every connection is refused, one by one: better said once, here. */
-const warnOfMissing = (mesh: MeshResources) =>
-  Effect.flatMap(Settings, ({ nodeName, workload }) =>
-    Mesh.make(mesh, nodeName).localWorkload(workload) !== undefined
-      ? Effect.void
-      : Effect.logWarning(
-          `the mesh has no workload ${workload.name} in namespace ${workload.namespace} with service account ` +
-            `${workload.serviceAccount}${nodeName === undefined ? "" : ` on node ${nodeName}`}: its connections will be refused`
-        ).pipe(logTarget("admin_runtime"))
-  )
+/** The next state of the mesh file, for all to see. */
+const takeFile = Effect.fnUntraced(function* ({ changes }: MeshFileSource["Service"]) {
+  const store = yield* MeshStore
+  const rejections = yield* store.apply(yield* Queue.take(changes))
+  // what a file says was read strictly before it was encoded
+  for (const { name, reason } of rejections) {
+    yield* Effect.logError("a resource of the mesh file is not taken: this is a bug of weft", { name, reason }).pipe(
+      logTarget("admin_runtime")
+    )
+  }
+})
+
+const watchGaps = Effect.gen(function* () {
+  const metrics = yield* SharedMetrics
+  const { sets } = yield* ShardPool
+  const { nodeName } = yield* Settings
+  const { current, version } = yield* MeshStore
+  const tellGaps = makeMeshGaps({
+    mesh: current,
+    workloads: () => SubscriptionRef.getUnsafe(sets).map(({ workload }) => workload),
+    nodeName,
+    onMissingPolicies: (count) => metrics.set("policiesMissing", count)
+  })
+  const changes = Stream.merge(SubscriptionRef.changes(version), SubscriptionRef.changes(sets))
+  yield* Stream.runForEach(changes, () => tellGaps)
+})
 
 /** A shard whose loop stands still serves nobody; the others do. Compared by counts, so a blocked main thread is no alarm. */
 const watchHeartbeats = Effect.gen(function* () {

@@ -8,20 +8,15 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
+import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as Os from "node:os"
 import { Worker } from "node:worker_threads"
 import type { Spiffe } from "../../domain/Identity.ts"
 import { IN_HAND } from "../../domain/shard/MetricLayout.ts"
-import type {
-  CertificateBundle,
-  FromShard,
-  ListenerSpec,
-  MeshResources,
-  ProxySet,
-  ToShard
-} from "../../domain/shard/Message.ts"
+import type { CertificateBundle, FromShard, ListenerSpec, ProxySet, ToShard } from "../../domain/shard/Message.ts"
 import { restartDelay } from "../../domain/shard/Restart.ts"
 import { Certificates } from "../identity/Certificates.ts"
+import { MeshStore } from "../mesh/MeshStore.ts"
 import { logTarget } from "../observe/Logging.ts"
 import { SharedMetrics } from "../observe/Metrics.ts"
 import { Native } from "../os/Native.ts"
@@ -33,13 +28,13 @@ class ShardDied extends Data.TaggedError("ShardDied")<{ readonly detail: string 
 export class ShardPool extends Context.Service<
   ShardPool,
   {
-    /** Tells all shards, now and when they are replaced, before anything that is said to them later. */
-    readonly setMesh: (resources: MeshResources) => void
-    /** Done when every shard has applied what it was told so far. */
+    /** Done when every shard shows the mesh that the store shows now. */
     readonly applied: Effect.Effect<void>
     readonly pushCertificate: (bundle: CertificateBundle) => void
     /** Done when every shard listens; answers where the first one does. */
     readonly serve: (set: ProxySet) => Effect.Effect<ReadonlyArray<ListenerSpec>, ServeError>
+    /** What is served. */
+    readonly sets: SubscriptionRef.SubscriptionRef<ReadonlyArray<ProxySet>>
     /** Stops accepting everywhere, lets connections finish, cuts the rest. Bounded. */
     readonly drain: (deadlineMs: number) => Effect.Effect<void>
     /** Ends a shard by force, as a crash would. For tests. */
@@ -58,17 +53,18 @@ export class ShardPool extends Context.Service<
         const authority = yield* Certificates
         const metrics = yield* SharedMetrics
         const native = yield* Native
+        const store = yield* MeshStore
         const settings = yield* Settings
         const run = yield* FiberSet.makeRuntime<never>()
         const pool = Array.from({ length: shards }, () => new Shard())
         const certificates = new Map<Spiffe, CertificateBundle>()
-        const sets: Array<ProxySet> = []
-        let mesh: Extract<ToShard, { _tag: "Mesh" }> | undefined
+        const sets = yield* SubscriptionRef.make<ReadonlyArray<ProxySet>>([])
         let draining = false
 
         const broadcast = (message: ToShard) => {
           for (const shard of pool) shard.tell(message)
         }
+        store.follow(broadcast)
         const pushCertificate = (bundle: CertificateBundle) => {
           certificates.set(bundle.identity, bundle)
           broadcast({ _tag: "Certificate", bundle })
@@ -124,9 +120,11 @@ export class ShardPool extends Context.Service<
                 resourceLimits: heapLimit(shards)
               })
               shard.worker = worker
+              // before anything else: it serves with the whole mesh, or not at all
+              const mesh = store.log()
               if (mesh !== undefined) shard.tell(mesh)
               for (const bundle of certificates.values()) shard.tell({ _tag: "Certificate", bundle })
-              for (const set of sets) shard.tell({ _tag: "Serve", set })
+              for (const set of SubscriptionRef.getUnsafe(sets)) shard.tell({ _tag: "Serve", set })
               return worker
             }),
             (worker) =>
@@ -162,7 +160,7 @@ export class ShardPool extends Context.Service<
         }
 
         const stopListening = () => {
-          for (const { fd } of sets.flatMap(({ listeners }) => listeners)) {
+          for (const { fd } of SubscriptionRef.getUnsafe(sets).flatMap(({ listeners }) => listeners)) {
             if (fd !== undefined) native.linux?.stopListening(fd)
           }
         }
@@ -197,22 +195,18 @@ export class ShardPool extends Context.Service<
           Effect.forEach(pool, (shard) => shard.waitFor(event, () => ask(shard)), { concurrency: "unbounded" })
 
         return ShardPool.of({
-          setMesh: (resources) => {
-            if (mesh?.resources === resources) return
-            mesh = { _tag: "Mesh", version: (mesh?.version ?? 0) + 1, resources }
-            broadcast(mesh)
-          },
           applied: Effect.suspend(() => {
-            const version = mesh?.version ?? 0
+            const version = SubscriptionRef.getUnsafe(store.version)
             return all("applied", ({ applied }) => (applied >= version ? true : undefined))
           }),
           pushCertificate,
           serve: Effect.fnUntraced(function* (set) {
-            sets.push(set)
+            yield* SubscriptionRef.update(sets, (others) => [...others, set])
             broadcast({ _tag: "Serve", set })
             const answers = yield* all("serving", ({ serving }) => serving.get(set.id))
             return yield* answers.find(Exit.isFailure) ?? answers[0] ?? Exit.succeed([])
           }),
+          sets,
           drain: (deadlineMs) =>
             Effect.suspend(() => {
               draining = true

@@ -9,7 +9,7 @@ import { layoutOf } from "../../domain/shard/MetricLayout.ts"
 import { CertificateReplica } from "../identity/CertificateReplica.ts"
 import { MeshReplica } from "../mesh/MeshReplica.ts"
 import { LineWriter } from "../observe/LineWriter.ts"
-import { AccessLog, layerLogging } from "../observe/Logging.ts"
+import { AccessLog, layerLogging, PolicyLog } from "../observe/Logging.ts"
 import { ShardMetrics } from "../observe/Metrics.ts"
 import { Dialer } from "../os/Dialer.ts"
 import { InHand } from "../os/InHand.ts"
@@ -36,6 +36,7 @@ export const layerWorkerRuntime = (start: ShardStart, port: MessagePort) => {
     layerHeartbeat,
     layerPausedSweep,
     AccessLog.layer(settings.log),
+    PolicyLog.layer(settings.log),
     ReadinessServer.layer(layout),
     MeshReplica.layer(settings.nodeName),
     Layer.succeed(Settings, settings)

@@ -50,10 +50,12 @@ describe("configure", () => {
         keepalive: { enabled: true, timeMs: 180_000, intervalMs: 180_000, retries: 9, userTimeout: false },
         http2: { streamWindow: 4_194_304, connectionWindow: 16_777_216, frameSize: 1_048_576 },
         pool: { maxStreams: 100, unusedReleaseMs: 300_000 },
+        leastLoaded: false,
         drainDeadlineMs: 5_000,
         responseBaggage: true,
+        localhostAppTunnel: true,
         tls: { tls12: false, postQuantumOnly: false },
-        log: { filter: "info", format: "plain" },
+        log: { filter: "info", format: "plain", policyInfo: false },
         handshakeTimeoutMs: 10_000,
         notes: []
       } as unknown as ProxySettings
@@ -71,6 +73,11 @@ describe("configure", () => {
     for (const no of ["false", "False", "0", "no"]) {
       assert.isFalse(settings({ KEEPALIVE_ENABLED: no }).keepalive.enabled)
     }
+  })
+
+  it("balances by load only when told to", () => {
+    assert.isTrue(settings({ WEFT_LOAD_BALANCING: "least-loaded" }).leastLoaded)
+    assert.isFalse(settings({ WEFT_LOAD_BALANCING: "random" }).leastLoaded)
   })
 
   it("says everything that is wrong at once, by name, with what was given", () => {
@@ -116,6 +123,7 @@ describe("configure", () => {
     ["CONNECTION_TERMINATION_DEADLINE", "30d", "from 1ms to 24d"],
     ["WEFT_HANDSHAKE_TIMEOUT", "0s", "from 1ms to 24d"],
     ["PROXY_MODE", "sidecar", "must be shared or dedicated"],
+    ["WEFT_LOAD_BALANCING", "round-robin", "must be random or least-loaded"],
     ["WEFT_BIND_ADDRESS", "10.0.0.1:80", "is not an IP address"],
     ["PROXY_WORKLOAD_INFO", "ns//sa", "namespace/name/service-account"]
   ])("%s=%s is refused", (name, value, accepted) => {
@@ -133,7 +141,6 @@ describe("configure", () => {
     ["XDS_ON_DEMAND", "true", "leave it out"],
     ["CRL_PATH", "/crl.pem", "leave it out"],
     ["ENABLE_ORIG_SRC", "true", "set it to false"],
-    ["LOCALHOST_APP_TUNNEL", "false", "leave it out"],
     ["ISTIO_META_DNS_CAPTURE", "true", "set it to false"],
     ["ENABLE_PROXY", "false", "ztunnel run without any servers enabled"]
   ])("%s=%s is not there yet, and is not ignored", (name, value, advice) => {

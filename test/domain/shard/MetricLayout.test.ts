@@ -38,7 +38,13 @@ describe("the shared memory", () => {
     )
   })
 
-  it("counts as gauges what is open and the heartbeat, nothing else", () => {
-    assert.deepStrictEqual(SLOTS.filter(isGauge), ["socketsOpen", "connectionsOpen", "streamsOpen", "heartbeat"])
+  it("counts as gauges what is open, the heartbeat and the policies that are missing, nothing else", () => {
+    assert.deepStrictEqual(SLOTS.filter(isGauge), [
+      "socketsOpen",
+      "connectionsOpen",
+      "streamsOpen",
+      "heartbeat",
+      "policiesMissing"
+    ])
   })
 })

@@ -7,8 +7,8 @@ import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import type { Conduit } from "../../../src/layers/os/Conduit.ts"
 import { eventually } from "../../support/eventually.ts"
+import { heard } from "../../support/heardConduit.ts"
 import { bundleOf, CLIENT, SERVER, serveHbone, tunnelTo } from "../../support/hboneTunnel.ts"
-import { sinkConduit } from "../../support/SinkConduit.ts"
 import { patterned } from "../../support/tcpConduits.ts"
 import { makeTestCa, type TestCa } from "../../support/TestCa.ts"
 
@@ -46,23 +46,6 @@ const connected = Effect.gen(function* () {
     server: heard(accepted!) // the client still waits for the answer
   }
 })
-
-const heard = (conduit: Conduit) => {
-  const received: Array<Buffer> = []
-  const events: Array<string> = []
-  conduit.watch({
-    eof: () => events.push("eof"),
-    gone: (how) => events.push(how._tag === "Failed" ? `Failed: ${how.detail}` : how._tag)
-  })
-  const sink = sinkConduit((chunk) => received.push(Buffer.from(chunk)))
-  conduit.pump(sink, () => {})
-  return {
-    conduit,
-    events,
-    bytes: () => Buffer.concat(received),
-    until: (event: string) => until(() => events.includes(event), event)
-  }
-}
 
 const until = (check: () => boolean, what: string) => Effect.promise(() => eventually(check, what))
 const write = (conduit: Conduit, bytes: Buffer) => void conduit.write(bytes, () => {})

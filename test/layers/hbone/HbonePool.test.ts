@@ -211,6 +211,81 @@ describe("the pool of tunnels", () => {
     })
   )
 
+  it.live(
+    "closes, once its target is stale, a tunnel without streams at once, and one with streams after the last",
+    () =>
+      Effect.gen(function* () {
+        const { ask, counts, retire, succeed, tunnels } = yield* pooled()
+        const asked = yield* Effect.all([ask("gone"), ask("gone"), ask("stays"), ask("idle")])
+        for (let dial = 0; dial < 3; dial++) yield* succeed(dial)
+        yield* joinAll(asked)
+        yield* asked[3].end
+        yield* retire("idle")
+        yield* Effect.promise(() => eventually(() => tunnels[2]!.closed, "the end of the idle one"))
+        yield* retire("gone")
+        assert.isFalse(tunnels[0]!.closed)
+        yield* asked[0].end
+        assert.isFalse(tunnels[0]!.closed)
+        yield* asked[1].end
+        yield* Effect.promise(() => eventually(() => tunnels[0]!.closed, "its end"))
+        assert.isFalse(tunnels[1]!.closed)
+        assert.deepStrictEqual(counts, { opened: 3, closed: 2 })
+      })
+  )
+
+  it.live("gives no new stream of a stale target's tunnel: whoever asks now gets another", () =>
+    Effect.gen(function* () {
+      const { ask, dials, retire, succeed, tunnels } = yield* pooled()
+      const before = yield* ask()
+      yield* succeed(0)
+      yield* joinAll([before])
+      yield* retire("a")
+      const after = yield* ask()
+      assert.lengthOf(dials, 2)
+      yield* succeed(1)
+      yield* joinAll([after])
+      assert.deepStrictEqual(
+        tunnels.map(({ served }) => served),
+        [1, 1]
+      )
+      // and that one is shared again
+      yield* joinAll([yield* ask()])
+      assert.strictEqual(tunnels[1]!.streams, 2)
+      yield* before.end
+      yield* Effect.promise(() => eventually(() => tunnels[0]!.closed, "the end of the old one"))
+    })
+  )
+
+  it.live("lets those who wait for a dial have it when the target turns stale meanwhile, and nobody after them", () =>
+    Effect.gen(function* () {
+      const { ask, counts, dials, retire, succeed, tunnels } = yield* pooled()
+      const before = yield* Effect.all([ask(), ask()])
+      yield* retire("a")
+      const after = yield* ask()
+      assert.lengthOf(dials, 2)
+      yield* succeed(0)
+      yield* joinAll(before)
+      assert.strictEqual(tunnels[0]!.streams, 2)
+      yield* succeed(1)
+      yield* joinAll([after])
+      yield* before[0].end
+      yield* before[1].end
+      yield* Effect.promise(() => eventually(() => tunnels[0]!.closed && counts.closed === 1, "its end"))
+    })
+  )
+
+  it.live("closes what a dial to a stale target brings when nobody waits for it any more", () =>
+    Effect.gen(function* () {
+      const { ask, counts, retire, succeed } = yield* pooled()
+      const { fiber } = yield* ask()
+      yield* retire("a")
+      yield* Fiber.interrupt(fiber)
+      yield* succeed(0)
+      yield* Effect.promise(() => eventually(() => counts.closed === 1, "its end"))
+      assert.strictEqual(counts.opened, 1)
+    })
+  )
+
   it.live("closes everything with its scope: tunnels, and a dial under way with all who wait for it", () =>
     Effect.gen(function* () {
       const { ask, closePool, counts, succeed, tunnels } = yield* pooled()

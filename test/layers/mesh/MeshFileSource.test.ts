@@ -5,14 +5,13 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Queue from "effect/Queue"
 import * as Semaphore from "effect/Semaphore"
-import * as Stream from "effect/Stream"
-import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as TestClock from "effect/testing/TestClock"
 import { execFileSync } from "node:child_process"
 import { mkdir, mkdtemp, readFile, rename, rm, symlink, utimes, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { MeshFileSource } from "../../../src/layers/mesh/MeshFileSource.ts"
+import { namesIn } from "../../support/batches.ts"
 import { meshFile, workload } from "../../support/meshes.ts"
 
 /** A mesh whose only workload has this name. */
@@ -25,24 +24,26 @@ const temporaryFolder = Effect.acquireRelease(
 
 const doing = <A>(step: () => Promise<A>) => Effect.promise(step)
 
+/** The only workload that is changed; what is removed has a minus before it. */
+const workloadIn = (batches: ReadonlyArray<Uint8Array>) =>
+  namesIn(batches)
+    .filter((name) => !name.startsWith("-"))
+    .map((name) => name.replace("Kubernetes//Pod/shop/", ""))
+    .join()
+
 /**
  * Follows `path`: `next` waits for the name of the next state's workload, `logged` for the next line of the log, while
  * simulated time runs. Nothing may be left of either at the end.
  */
 const following = Effect.fnUntraced(function* (path: string) {
   const lines = yield* Queue.unbounded<string>()
-  const names = yield* Queue.unbounded<string>()
   const logger = Logger.make(({ logLevel, message }) => {
     Queue.offerUnsafe(lines, `${logLevel}: ${Array.isArray(message) ? message.join(" ") : String(message)}`)
   })
   const context = yield* Layer.build(
     MeshFileSource.layerFrom({ _tag: "File", path }).pipe(Layer.provideMerge(Logger.layer([logger])))
   )
-  const { resources } = yield* MeshFileSource.pipe(Effect.provide(context))
-  yield* SubscriptionRef.changes(resources).pipe(
-    Stream.runForEach(({ workloads }) => Queue.offer(names, workloads.map(({ name }) => name).join())),
-    Effect.forkScoped
-  )
+  const { changes } = yield* MeshFileSource.pipe(Effect.provide(context))
   const turn = yield* Semaphore.make(1)
   yield* TestClock.adjust("250 millis").pipe(
     Effect.andThen(Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))),
@@ -51,7 +52,6 @@ const following = Effect.fnUntraced(function* (path: string) {
     Effect.forkScoped
   )
   return {
-    current: Effect.sync(() => SubscriptionRef.getUnsafe(resources).workloads[0]?.name),
     /** No time passes while this is done to the file system; `afterOneLook` only as much as the source needs to look once. */
     change: (step: () => Promise<unknown>, afterOneLook: () => Promise<unknown> = () => Promise.resolve()) =>
       doing(step).pipe(
@@ -61,15 +61,15 @@ const following = Effect.fnUntraced(function* (path: string) {
         Effect.andThen(doing(afterOneLook)),
         turn.withPermit
       ),
-    next: Queue.take(names),
+    next: Effect.map(Queue.take(changes), workloadIn),
     logged: Queue.take(lines),
-    quiet: Effect.map(Effect.all([Queue.size(names), Queue.size(lines)]), (left) =>
+    quiet: Effect.map(Effect.all([Queue.size(changes), Queue.size(lines)]), (left) =>
       assert.deepStrictEqual(left, [0, 0])
     )
   }
 })
 
-const CHANGED = (path: string) => `Info: the mesh file ${path} has changed: 1 workloads, 0 services`
+const CHANGED = (path: string) => `Info: the mesh file ${path} has changed: 1 workloads, 0 services, 0 policies`
 
 describe("MeshFileSource", () => {
   it.effect("follows a file that is edited and replaced", () =>
@@ -84,8 +84,23 @@ describe("MeshFileSource", () => {
       yield* mesh.change(() => writeFile(`${path}.new`, meshOf("three")))
       yield* mesh.change(() => rename(`${path}.new`, path))
       assert.strictEqual(yield* mesh.next, "three")
-      assert.strictEqual(yield* mesh.current, "three")
       assert.strictEqual(yield* mesh.logged, CHANGED(path))
+      yield* mesh.quiet
+    })
+  )
+
+  it.effect("hands on what an edit changes, and nothing when it changes no resource", () =>
+    Effect.gen(function* () {
+      const path = join(yield* temporaryFolder, "mesh.yaml")
+      const both = meshFile({ workloads: [workload("one", []), workload("two", [])], services: [] })
+      yield* doing(() => writeFile(path, both))
+      const mesh = yield* following(path)
+      assert.strictEqual(yield* mesh.next, "one,two")
+      yield* mesh.change(() => writeFile(path, `# by hand\n${both}`))
+      assert.include(yield* mesh.logged, "has changed: 2 workloads")
+      yield* mesh.change(() => writeFile(path, both.replace("/two", "/second")))
+      assert.strictEqual(yield* mesh.next, "second")
+      assert.include(yield* mesh.logged, "has changed: 2 workloads")
       yield* mesh.quiet
     })
   )
@@ -173,7 +188,6 @@ the mesh stays as it was before`
         assert.match(yield* mesh.logged, /^Error: the mesh file .* cannot be read: ENOENT/)
         yield* mesh.change(() => mkdir(path))
         assert.match(yield* mesh.logged, /^Error: the mesh file .* cannot be read: it is not a regular file/)
-        assert.strictEqual(yield* mesh.current, "one")
         yield* mesh.change(() => rm(path, { recursive: true }).then(() => writeFile(path, meshOf("two"))))
         assert.strictEqual(yield* mesh.next, "two")
         assert.strictEqual(yield* mesh.logged, `Info: the mesh file ${path} is good again`)
@@ -198,7 +212,7 @@ the mesh stays as it was before`
   it.effect("takes a text in place of a file", () =>
     Effect.gen(function* () {
       const load = (text: string) =>
-        Effect.map(MeshFileSource, ({ resources }) => SubscriptionRef.getUnsafe(resources).workloads[0]?.name).pipe(
+        MeshFileSource.use(({ changes }) => Effect.map(Queue.take(changes), workloadIn)).pipe(
           Effect.provide(MeshFileSource.layerFrom({ _tag: "Inline", text }))
         )
       assert.strictEqual(yield* load(meshOf("inline")), "inline")

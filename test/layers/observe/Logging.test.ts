@@ -3,7 +3,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { LineWriter } from "../../../src/layers/observe/LineWriter.ts"
-import { AccessLog, layerLogging, type LogSettings, logTarget } from "../../../src/layers/observe/Logging.ts"
+import { AccessLog, layerLogging, type LogSettings, logTarget, PolicyLog } from "../../../src/layers/observe/Logging.ts"
 
 /** A writer that keeps its lines. */
 const kept = () => {
@@ -114,6 +114,26 @@ describe("the access log", () => {
   ] as const)("under %s writes a line at %s: %s", ([filter, level, expected]) =>
     Effect.gen(function* () {
       assert.strictEqual((yield* written(filter, level)) !== undefined, expected)
+    })
+  )
+})
+
+describe("what policies decided", () => {
+  it.effect.each([
+    ["info", false, undefined],
+    ["info", true, "info"],
+    ["warn", true, undefined],
+    ["state=debug", false, "debug"],
+    ["debug,state=info", false, undefined]
+  ] as const)("under %s, at info: %s, is written at %s", ([filter, policyInfo, level]) =>
+    Effect.gen(function* () {
+      const { layer, lines } = kept()
+      const context = yield* Layer.build(Layer.provide(PolicyLog.layer({ filter, format: "plain", policyInfo }), layer))
+      const log = Context.get(context, PolicyLog)
+      assert.strictEqual(log.enabled, level !== undefined)
+      if (level === undefined) return
+      log.write("deny policy match", [["policy", "shop/nobody"]])
+      assert.deepStrictEqual(columns(lines[0]), [level, "state", "deny policy match", 'policy="shop/nobody"'])
     })
   )
 })

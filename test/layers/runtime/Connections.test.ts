@@ -10,9 +10,12 @@ import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import { LOOPBACK_V4 } from "../../../src/domain/Address.ts"
 import type { ConnectionRecord } from "../../../src/domain/connection/ConnectionRecord.ts"
-import { proxyError, Reason } from "../../../src/domain/connection/ProxyError.ts"
-import { Connections } from "../../../src/layers/runtime/Connections.ts"
+import { formatIdentity } from "../../../src/domain/Identity.ts"
+import { type ProxyError, proxyError, Reason } from "../../../src/domain/connection/ProxyError.ts"
+import { type Authorise, Connections } from "../../../src/layers/runtime/Connections.ts"
 import { newRecord } from "../../../src/programs/connection.ts"
+import { longestStretch } from "../../support/longestStretch.ts"
+import { workload } from "../../support/meshes.ts"
 
 const record = (port: number): ConnectionRecord =>
   newRecord("source", { ip: LOOPBACK_V4, port }, { ip: LOOPBACK_V4, port: 80 }, 0)
@@ -126,3 +129,106 @@ describe("the connections of a shard", () => {
     })
   )
 })
+
+/** Runs a connection from `port` that ends when it is cut, and leaves the registry then. */
+const carried = (
+  { connections, run }: Effect.Success<typeof shard>,
+  own: ConnectionRecord,
+  authorise?: Authorise,
+  onCut: (error: ProxyError) => void = () => {}
+) =>
+  run(
+    connections.register(own, authorise).pipe(
+      Effect.tapError((error) => Effect.sync(() => onCut(error))),
+      Effect.ensuring(Effect.sync(() => connections.unregister(own)))
+    )
+  )
+
+const rejected = () => proxyError(Reason.PolicyRejected({ by: "shop/deny" }))
+
+describe("the connections of a shard, judged again", () => {
+  it.effect("are cut where they are no longer allowed, and left alone where they are, or have no judge", () =>
+    Effect.gen(function* () {
+      const own = yield* shard
+      const ends: Array<string> = []
+      const denied = new Set<number>()
+      for (const port of [1, 2, 3, 4]) {
+        const authorise = port === 4 ? undefined : () => (denied.has(port) ? rejected() : undefined)
+        carried(own, record(port), authorise, ({ message }) => ends.push(`${port}: ${message}`))
+      }
+      yield* own.connections.rejudge
+      assert.deepStrictEqual(live(own.connections), [1, 2, 3, 4])
+      denied.add(2).add(4)
+      yield* own.connections.rejudge
+      yield* Effect.yieldNow
+      assert.deepStrictEqual(ends, ["2: connection closed due to policy change"])
+      assert.deepStrictEqual(live(own.connections), [1, 3, 4])
+    })
+  )
+
+  it.effect("are named in the log as ztunnel does, once", () =>
+    Effect.gen(function* () {
+      const own = yield* shard
+      const { connections, logged } = own
+      const stuck = { ...record(1), destinationWorkload: workload("web", []) }
+      connections.register(stuck, rejected)
+      const known = { ...record(2), sourceIdentity: CART, destinationWorkload: workload("web", []) }
+      connections.register(known, rejected)
+      yield* connections.rejudge
+      yield* connections.rejudge
+      const why = "(Kubernetes//Pod/shop/web) closed because it's no longer allowed after a policy update"
+      assert.deepStrictEqual(logged, [
+        `connection 127.0.0.1:1(None)->127.0.0.1:80 ${why}`,
+        `connection 127.0.0.1:2(${CART})->127.0.0.1:80 ${why}`
+      ])
+    })
+  )
+
+  it.effect("may come and go meanwhile", () =>
+    Effect.gen(function* () {
+      const own = yield* shard
+      const { connections } = own
+      const judged: Array<number> = []
+      const records = Array.from({ length: 40 }, (_, index) => record(index))
+      for (const [index, each] of records.entries()) {
+        connections.register(each, () => {
+          judged.push(index)
+          // the one after it goes, and a new one comes
+          if (index === 10) connections.unregister(records[11]!)
+          if (index === 10) connections.register(record(100), () => void judged.push(100))
+          return index === 20 ? rejected() : undefined
+        })
+      }
+      yield* connections.rejudge
+      assert.deepStrictEqual(
+        judged,
+        [...records.keys(), 100].filter((index) => index !== 11)
+      )
+    })
+  )
+
+  it.effect("do not stop the thread, be they thousands that stay or thousands that are cut", () =>
+    Effect.gen(function* () {
+      const own = yield* shard
+      let verdict: ProxyError | undefined
+      const authorise = () => {
+        busy(0.01)
+        return verdict
+      }
+      for (let port = 1; port <= 3_000; port += 1) carried(own, record(port), authorise, () => busy(0.2))
+      assert.isBelow(yield* longestStretch(own.connections.rejudge), 30)
+      assert.lengthOf(live(own.connections), 3_000)
+      verdict = rejected()
+      assert.isBelow(yield* longestStretch(own.connections.rejudge), 30)
+      yield* Effect.yieldNow
+      assert.deepStrictEqual(live(own.connections), [])
+    })
+  )
+})
+
+const CART = formatIdentity({ trustDomain: "cluster.local", namespace: "shop", serviceAccount: "cart" })
+
+const busy = (ms: number) => {
+  const until = performance.now() + ms
+  while (performance.now() < until);
+}
