@@ -108,7 +108,7 @@ const endpointsOf = (workloads: ReadonlyArray<Workload>, service: Service): Read
     })
     .toSorted((a, b) => order(a.workload.uid, b.workload.uid))
 
-export const factsOf = (workload: Workload): WorkloadFacts => ({
+const factsOf = (workload: Workload): WorkloadFacts => ({
   uid: workload.uid,
   place: {
     region: workload.locality.region,

@@ -152,11 +152,6 @@ export const publish = (state: MeshState, { steps }: Batch): void => {
   state.merge(() => left-- > 0)
 }
 
-export const apply = (state: MeshState, batch: Batch): void => {
-  stageBatch(state, batch)
-  publish(state, batch)
-}
-
 export const applyToResources = (resources: Resources, { changes }: Batch): Resources =>
   changes.reduce(applyChange, resources)
 

@@ -43,7 +43,7 @@ export interface OutboundShardOptions {
 }
 
 /** The workload that connects, and where from. */
-export const CLIENT = { namespace: "shop", name: "client", serviceAccount: "default" }
+const CLIENT = { namespace: "shop", name: "client", serviceAccount: "default" }
 export const FROM: SocketAddress = { ip: ipUnsafe("127.0.0.1"), port: 40_123 }
 
 export const outboundShard = Effect.fnUntraced(function* (options: OutboundShardOptions) {

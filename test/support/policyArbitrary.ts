@@ -84,7 +84,7 @@ export const match: Arbitrary.Arbitrary<Match> = Arbitrary.map(
   (kinds): Match => Object.fromEntries(Object.entries(kinds).filter(([, condition]) => condition !== undefined))
 )
 
-export const rule: Arbitrary.Arbitrary<Rule> = Arbitrary.array(Arbitrary.array(match, { maxLength: 2 }), {
+const rule: Arbitrary.Arbitrary<Rule> = Arbitrary.array(Arbitrary.array(match, { maxLength: 2 }), {
   maxLength: 2
 })
 
