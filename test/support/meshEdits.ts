@@ -4,6 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Fs from "node:fs"
+import { ipUnsafe } from "../../src/domain/Address.ts"
 import type { MeshResources } from "../../src/domain/mesh/MeshFile.ts"
 import { eventually } from "./eventually.ts"
 import { behind, meshFile, service, workload } from "./meshes.ts"
@@ -13,13 +14,18 @@ import type { Weft } from "./WeftProcess.ts"
 
 export type Resources = Pick<MeshResources, "services" | "workloads"> & Partial<MeshResources>
 
-export const meshEdits = Effect.fnUntraced(function* ({ meshPath, ports }: Weft & { readonly meshPath: string }) {
+export const meshEdits = Effect.fnUntraced(function* (
+  { meshPath, ports }: Weft & { readonly meshPath: string },
+  /** That of the weft. */
+  network = ""
+) {
   const there = yield* tcpServer(loopbackAddress(), (socket) => void socket.resume().end())
   return (resources: Resources): Effect.Effect<void> =>
     Effect.promise(async () => {
       const target = { host: loopbackAddress(), port: PORT }
-      const sign = service("sign", [target.host], { ports: new Map([[PORT, there.port]]) })
-      const behindIt = workload("sign", [there.host], { protocol: "TCP", ...behind(sign) })
+      const vips = [{ network, ip: ipUnsafe(target.host) }]
+      const sign = service("sign", [], { vips, ports: new Map([[PORT, there.port]]) })
+      const behindIt = workload("sign", [there.host], { network, protocol: "TCP", ...behind(sign) })
       Fs.writeFileSync(
         meshPath,
         meshFile({

@@ -16,7 +16,7 @@ export const usOfFirst = (prepare: () => void, call: () => unknown): number => {
   const each = Array.from({ length: WARM_UP + FIRSTS }, () => {
     prepare()
     const before = performance.now()
-    result = call()
+    kept.result = call()
     return (performance.now() - before) * 1_000
   })
   return spread(each.slice(WARM_UP)).median
@@ -25,7 +25,7 @@ export const usOfFirst = (prepare: () => void, call: () => unknown): number => {
 /** Milliseconds that this takes. */
 export const msOf = (call: () => unknown, calls = 1): number => {
   const before = threadMs()
-  for (let times = 0; times < calls; times += 1) result = call()
+  for (let times = 0; times < calls; times += 1) kept.result = call()
   return threadMs() - before
 }
 
@@ -35,8 +35,7 @@ const threadMs = (): number => {
 }
 
 /** What a call answers is kept, so that it is worked out. */
-let result: unknown
-export const lastResult = () => result
+const kept: { result?: unknown } = {}
 
 const ROUND_MS = 20
 const ROUNDS = 9
