@@ -101,7 +101,14 @@ const anyPolicy: Arbitrary.Arbitrary<Policy> = Arbitrary.map(
     namespace: oneOf(NAMESPACES),
     scope: oneOf(["Namespace", "Global", "WorkloadSelector"] as const),
     action: oneOf(["Allow", "Deny"] as const),
-    dryRun: oneOf([false, true])
+    dryRun: oneOf([false, true]),
+    // nobody, everybody, those of one namespace, those from one address
+    rules: oneOf<Policy["rules"]>([
+      [],
+      [[]],
+      [[[{ namespaces: { any: [{ _tag: "Exact", value: "a" }], none: [], notUnderstood: false } }]]],
+      [[[{ sourceIps: { any: [parseCidr("10.0.0.1/32")!], none: [], notUnderstood: false } }]]]
+    ])
   }),
   (rest) => policy("p", { ...rest, name: "p" })
 )

@@ -4,9 +4,10 @@ import { assert } from "@effect/vitest"
 import { MeshState } from "../../src/domain/mesh/MeshState.ts"
 import { answers } from "./meshAnswers.ts"
 import { applyToResources, type Batch, EMPTY, publish, stageBatch } from "./meshChanges.ts"
+import { decidesAsTheSimpleOnes } from "./meshDecisions.ts"
 import { simpleMesh } from "./SimpleMesh.ts"
 
-/** After every batch, each answer is the simple mesh's; a batch that is only staged, or only partly merged, shows nothing of it. */
+/** After every batch, each answer is the simple mesh's, each route and verdict the simple ones'; a batch that is only staged, or only partly merged, shows nothing of it. */
 export const answersAsTheSimpleMesh = (history: ReadonlyArray<Batch>, nodeName?: string): void => {
   const state = new MeshState({ nodeName })
   let resources = EMPTY
@@ -18,6 +19,7 @@ export const answersAsTheSimpleMesh = (history: ReadonlyArray<Batch>, nodeName?:
     expected = answers(simpleMesh(resources, nodeName))
     publish(state, batch)
     same(answers(state), expected, "after the commit")
+    decidesAsTheSimpleOnes(state, resources)
     assert.deepStrictEqual(state.size, {
       workloads: resources.workloads.length,
       services: resources.services.length,

@@ -16,7 +16,7 @@ export interface Contribution {
 
 export const NO_CONTRIBUTION: Contribution = { addresses: new Map(), policies: new Map() }
 
-export interface MeshFileDelta {
+interface MeshFileDelta {
   /** To be applied at once. None: nothing has changed. */
   readonly batches: ReadonlyArray<Uint8Array>
   readonly contribution: Contribution

@@ -7,7 +7,7 @@ import type { Mesh } from "../../domain/mesh/Mesh.ts"
 import type { WorkloadInfo } from "../../domain/mesh/Workload.ts"
 import { logTarget } from "../observe/Logging.ts"
 
-export interface MeshGapsOptions {
+interface MeshGapsOptions {
   readonly mesh: () => Mesh
   /** Those that are served here. */
   readonly workloads: () => Iterable<WorkloadInfo>

@@ -58,6 +58,17 @@ describe("the counters of all shards", () => {
     })
   )
 
+  it.effect("include gauges of the main thread's own, which no shard's death touches", () =>
+    Effect.gen(function* () {
+      const { shared } = yield* build
+      shared.set("policiesMissing", 3)
+      shared.retire(0)
+      assert.strictEqual(shared.total("policiesMissing"), 3)
+      shared.set("policiesMissing", 1)
+      assert.strictEqual(shared.total("policiesMissing"), 1)
+    })
+  )
+
   const step = Arbitrary.all([integer(0, SHARDS - 1), oneOf<Slot | "retire">(["retire", ...SLOTS]), integer(0, 1_000)])
   it.effect.prop(
     "never run backwards, whichever shards die; gauges of the dead go to zero",
