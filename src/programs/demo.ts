@@ -23,7 +23,7 @@ export const demo = Effect.gen(function* () {
     { service: HOSTNAME, servedBy: `${SERVER.namespace}/${SERVER.name}` },
     settings.ports.demoEcho
   )
-  const demoSettings: ProxySettings = { ...settings, meshSource: { _tag: "Inline", text: meshOf(echo.port) } }
+  const demoSettings: ProxySettings = { ...settings, meshFile: { _tag: "Inline", text: meshOf(echo.port) } }
   yield* Effect.andThen(startSets(echo), untilShutdown).pipe(
     Effect.scoped,
     Effect.provide(AdminRuntime.layer(demoSettings, SHARD_ENTRY))

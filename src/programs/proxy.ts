@@ -31,9 +31,9 @@ export const announce = Effect.gen(function* () {
 }).pipe(logTarget("app"))
 
 /** The text of an inline mesh has no end, and a log line has. */
-const shown = ({ meshSource, ...settings }: ProxySettings) => ({
+const shown = ({ meshFile, ...settings }: ProxySettings) => ({
   ...settings,
-  meshSource: meshSource._tag === "File" ? meshSource.path : "LOCAL_XDS"
+  meshFile: meshFile?._tag === "Inline" ? "LOCAL_XDS" : meshFile?.path
 })
 
 export const raiseDescriptorLimit = Effect.flatMap(Native, ({ linux }) =>

@@ -8,7 +8,7 @@ import { ConfigErrors, type ConfigIssue } from "./ConfigErrors.ts"
 import { readEnvironment, valueOf, type Environment, type EnvironmentName, type Variables } from "./Environment.ts"
 import { mergeProxyConfigs, nodeMetadata, readMeshConfig, readProxyConfig } from "./IstioProxyConfig.ts"
 import { notes, refusals } from "./NotYet.ts"
-import type { ProxySettings } from "./ProxySettings.ts"
+import type { MeshFile, ProxySettings } from "./ProxySettings.ts"
 import { workerThreads } from "./WorkerThreads.ts"
 
 export interface ConfigInput {
@@ -42,8 +42,8 @@ export const configure = ({
   const issues = [...malformed, ...mesh.issues, ...own.issues, ...together]
 
   const workload = env.PROXY_WORKLOAD_INFO
-  const meshSource = meshSourceOf(env)
-  if (issues.length > 0 || Result.isFailure(threads) || workload === undefined || meshSource === undefined) {
+  const meshFile = meshFileOf(env)
+  if (issues.length > 0 || Result.isFailure(threads) || workload === undefined || meshFile === undefined) {
     return Result.fail(new ConfigErrors({ issues }))
   }
   const bindAddress = env.WEFT_BIND_ADDRESS ?? (env.IPV6_ENABLED ? ANY_V6 : ANY_V4)
@@ -56,12 +56,17 @@ export const configure = ({
     clusterDomain: env.CLUSTER_DOMAIN,
     trustDomain: env.TRUST_DOMAIN,
     workload,
-    meshSource,
-    embeddedCa:
-      env.WEFT_CA_CERT !== undefined && env.WEFT_CA_KEY !== undefined
-        ? { certPath: env.WEFT_CA_CERT, keyPath: env.WEFT_CA_KEY }
-        : undefined,
+    meshFile,
+    xds: undefined,
+    issuer: {
+      _tag: "Embedded",
+      root:
+        env.WEFT_CA_CERT !== undefined && env.WEFT_CA_KEY !== undefined
+          ? { certPath: env.WEFT_CA_CERT, keyPath: env.WEFT_CA_KEY }
+          : undefined
+    },
     secretTtlMs: env.SECRET_TTL,
+    crlPath: undefined,
     workerThreads: threads.success,
     socks5: env.UNSTABLE_ENABLE_SOCKS5,
     ipv6: env.IPV6_ENABLED,
@@ -149,7 +154,7 @@ const contradictions = (variables: Variables, env: Environment): ReadonlyArray<C
   return issues
 }
 
-const meshSourceOf = (env: Environment): ProxySettings["meshSource"] | undefined => {
+const meshFileOf = (env: Environment): MeshFile | undefined => {
   if (env.LOCAL_XDS_PATH !== undefined) return { _tag: "File", path: env.LOCAL_XDS_PATH }
   return env.LOCAL_XDS === undefined ? undefined : { _tag: "Inline", text: env.LOCAL_XDS }
 }

@@ -1,11 +1,7 @@
 /** The configuration, decided: plain data that any thread may hold. Durations are milliseconds, sizes are bytes (reference ops §2). */
 import type { Ip } from "../Address.ts"
 import type { WorkloadInfo } from "../mesh/Workload.ts"
-
-export interface PemFiles {
-  readonly certPath: string
-  readonly keyPath: string
-}
+import type { IssuerSettings, XdsSettings } from "./ControlPlane.ts"
 
 export interface ProxySettings {
   readonly network: string
@@ -15,12 +11,14 @@ export interface ProxySettings {
   readonly trustDomain: string
   /** Dedicated mode's one workload. */
   readonly workload: WorkloadInfo
-  readonly meshSource:
-    | { readonly _tag: "File"; readonly path: string }
-    | { readonly _tag: "Inline"; readonly text: string }
-  /** The embedded CA's own root; made at start when not given. */
-  readonly embeddedCa: PemFiles | undefined
+  /** The mesh as a file or a text; what a control plane says comes on top. One of the two is there. */
+  readonly meshFile: MeshFile | undefined
+  readonly xds: XdsSettings | undefined
+  readonly issuer: IssuerSettings
+  /** The life that is asked for when a certificate is. */
   readonly secretTtlMs: number
+  /** Certificate revocation lists. */
+  readonly crlPath: string | undefined
   readonly workerThreads: number
   readonly socks5: boolean
   readonly ipv6: boolean
@@ -69,3 +67,7 @@ export interface ProxySettings {
   /** Sentences to be logged once at start: what was accepted but does nothing yet. */
   readonly notes: ReadonlyArray<string>
 }
+
+export type MeshFile =
+  | { readonly _tag: "File"; readonly path: string }
+  | { readonly _tag: "Inline"; readonly text: string }

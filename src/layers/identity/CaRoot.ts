@@ -7,7 +7,7 @@ import { readFile } from "node:fs/promises"
 import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
-import type { PemFiles } from "../../domain/config/ProxySettings.ts"
+import type { PemFiles } from "../../domain/config/ControlPlane.ts"
 import type { X509 } from "./X509.ts"
 
 export interface CaRoot {

@@ -20,7 +20,7 @@ import { needsRenewal, renewAt, retryDelay } from "../../domain/cert/Rotation.ts
 import type { Spiffe } from "../../domain/Identity.ts"
 import type { CertificateBundle } from "../../domain/shard/Message.ts"
 import { CertificateError } from "./CertificateError.ts"
-import { EmbeddedCa } from "./EmbeddedCa.ts"
+import { Issuer } from "./Issuer.ts"
 
 export class Certificates extends Context.Service<
   Certificates,
@@ -37,8 +37,7 @@ export class Certificates extends Context.Service<
   static readonly layer = Layer.effect(
     this,
     Effect.gen(function* () {
-      // the seam: Istio's CA will stand here too
-      const issuer = yield* EmbeddedCa
+      const issuer = yield* Issuer
       const hub = yield* Effect.acquireRelease(PubSub.unbounded<CertificateBundle>(), PubSub.shutdown)
       const run = yield* FiberSet.makeRuntime<never>()
       const entries = new Map<Spiffe, Entry>()

@@ -5,52 +5,51 @@
  */
 import * as Crypto from "node:crypto"
 import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+import type { PemFiles } from "../../domain/config/ControlPlane.ts"
 import type { ProxySettings } from "../../domain/config/ProxySettings.ts"
 import type { Spiffe } from "../../domain/Identity.ts"
 import type { CertificateBundle } from "../../domain/shard/Message.ts"
 import { type CaRoot, CaRootError, loadRoot, makeRoot, SKEW_MS, wholeSecond } from "./CaRoot.ts"
 import { CertificateError } from "./CertificateError.ts"
+import { Issuer } from "./Issuer.ts"
 import { loadX509, type X509 } from "./X509.ts"
 
-export type EmbeddedCaSettings = Pick<ProxySettings, "embeddedCa" | "secretTtlMs" | "trustDomain">
-
-export class EmbeddedCa extends Context.Service<
-  EmbeddedCa,
-  {
-    /** Signs a certificate that is valid for `secretTtlMs` from now, or as long as the root when that ends first. */
-    readonly issue: (identity: Spiffe) => Effect.Effect<CertificateBundle, CertificateError>
-  }
->()("weft/layers/identity/EmbeddedCa") {
-  /** Fails with `CaRootError` when a root is given and cannot be used. Call once: each call makes another root. */
-  static readonly layer = ({ embeddedCa, secretTtlMs, trustDomain }: EmbeddedCaSettings) =>
-    Layer.effect(
-      EmbeddedCa,
-      Effect.gen(function* () {
-        const x509 = yield* Effect.tryPromise({
-          try: loadX509,
-          catch: (cause) => new CaRootError({ source: "loading @peculiar/x509", detail: String(cause) })
-        })
-        const root = yield* embeddedCa === undefined ? makeRoot(x509, trustDomain) : loadRoot(embeddedCa)
-        return EmbeddedCa.of({
-          issue: Effect.fnUntraced(function* (identity) {
-            const now = yield* Clock.currentTimeMillis
-            if (now >= root.notAfter) {
-              const detail = `the embedded CA's root expired at ${new Date(root.notAfter).toISOString()}: give a new one and restart`
-              return yield* new CertificateError({ identity, detail })
-            }
-            return yield* Effect.tryPromise({
-              try: () => sign(x509, root, identity, validity(now, secretTtlMs, root.notAfter)),
-              catch: (cause) =>
-                new CertificateError({ identity, detail: `the embedded CA cannot sign: ${String(cause)}` })
-            })
-          })
-        })
-      })
-    )
+export interface EmbeddedCaOptions extends Pick<ProxySettings, "secretTtlMs" | "trustDomain"> {
+  /** Made at start when not given. */
+  readonly root: PemFiles | undefined
 }
+
+/**
+ * Signs certificates that are valid for `secretTtlMs` from now, or as long as the root when that ends first. Fails with
+ * `CaRootError` when a root is given and cannot be used. Call once: each call makes another root.
+ */
+export const layerEmbeddedCa = (options: EmbeddedCaOptions) => Layer.effect(Issuer, make(options))
+
+const make = Effect.fnUntraced(function* ({ root: files, secretTtlMs, trustDomain }: EmbeddedCaOptions) {
+  const x509 = yield* Effect.tryPromise({
+    try: loadX509,
+    catch: (cause) => new CaRootError({ source: "loading @peculiar/x509", detail: String(cause) })
+  })
+  const root = yield* files === undefined ? makeRoot(x509, trustDomain) : loadRoot(files)
+  return Issuer.of({
+    issue: Effect.fnUntraced(function* (identity) {
+      const now = yield* Clock.currentTimeMillis
+      if (now >= root.notAfter) {
+        const detail = `the embedded CA's root expired at ${new Date(root.notAfter).toISOString()}: give a new one and restart`
+        return yield* new CertificateError({ identity, detail })
+      }
+      return yield* Effect.tryPromise({
+        try: () => sign(x509, root, identity, validity(now, secretTtlMs, root.notAfter)),
+        catch: (cause) => new CertificateError({ identity, detail: `the embedded CA cannot sign: ${String(cause)}` })
+      })
+    }),
+    changed: Stream.never,
+    forget: () => Effect.void
+  })
+})
 
 interface Validity {
   readonly notBefore: number

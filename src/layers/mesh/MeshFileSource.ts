@@ -16,7 +16,7 @@ import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
-import type { ProxySettings } from "../../domain/config/ProxySettings.ts"
+import type { MeshFile } from "../../domain/config/ProxySettings.ts"
 import { parseMeshFile } from "../../domain/mesh/MeshFile.ts"
 import { type Contribution, meshFileDelta, NO_CONTRIBUTION } from "../../domain/mesh/MeshFileDelta.ts"
 import type { MeshFileError } from "../../domain/mesh/MeshFileError.ts"
@@ -38,7 +38,7 @@ export class MeshFileSource extends Context.Service<
   }
 >()("weft/layers/mesh/MeshFileSource") {
   /** Fails when the first state is bad: there is nothing older to keep. */
-  static readonly layerFrom = (source: ProxySettings["meshSource"]) =>
+  static readonly layerFrom = (source: MeshFile) =>
     Layer.effect(this, source._tag === "File" ? fromFile(source.path) : fromText(source.text))
 }
 

@@ -12,7 +12,7 @@ import * as SubscriptionRef from "effect/SubscriptionRef"
 import type { ProxySettings } from "../../domain/config/ProxySettings.ts"
 import { slotIndex } from "../../domain/shard/MetricLayout.ts"
 import { Certificates } from "../identity/Certificates.ts"
-import { EmbeddedCa } from "../identity/EmbeddedCa.ts"
+import { layerEmbeddedCa } from "../identity/EmbeddedCa.ts"
 import { MeshFileSource } from "../mesh/MeshFileSource.ts"
 import { makeMeshGaps } from "../mesh/MeshGaps.ts"
 import { MeshStore } from "../mesh/MeshStore.ts"
@@ -61,8 +61,8 @@ export class AdminRuntime extends Context.Service<
       Layer.provideMerge(Layer.mergeAll(SocketFactory.layer, Readiness.layer, Certificates.layer)),
       Layer.provideMerge(
         Layer.mergeAll(
-          EmbeddedCa.layer(settings),
-          MeshFileSource.layerFrom(settings.meshSource),
+          layerIssuer(settings),
+          MeshFileSource.layerFrom(settings.meshFile!),
           MeshStore.layer(settings.nodeName)
         )
       ),
@@ -141,6 +141,9 @@ const watchHeartbeats = Effect.gen(function* () {
     }
   }
 })
+
+const layerIssuer = ({ issuer, secretTtlMs, trustDomain }: ProxySettings) =>
+  layerEmbeddedCa({ root: issuer._tag === "Embedded" ? issuer.root : undefined, secretTtlMs, trustDomain })
 
 const HEARTBEAT_EVERY = "5 seconds"
 

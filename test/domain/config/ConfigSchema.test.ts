@@ -30,8 +30,10 @@ describe("configure", () => {
         clusterDomain: "cluster.local",
         trustDomain: "cluster.local",
         workload: { namespace: "ns", name: "pod-1", serviceAccount: "sa" },
-        meshSource: { _tag: "File", path: "mesh.yaml" },
-        embeddedCa: undefined,
+        meshFile: { _tag: "File", path: "mesh.yaml" },
+        xds: undefined,
+        issuer: { _tag: "Embedded", root: undefined },
+        crlPath: undefined,
         secretTtlMs: 86_400_000,
         workerThreads: 2,
         socks5: false,
@@ -159,7 +161,7 @@ describe("configure", () => {
     assert.include(refused({ LOCAL_XDS_PATH: undefined }), "only source of the mesh")
     assert.include(refused({ LOCAL_XDS: "workloads: []" }), "LOCAL_XDS: LOCAL_XDS_PATH is set as well")
     const text = "  workloads: []\n  services: []\n"
-    assert.deepStrictEqual(settings({ LOCAL_XDS_PATH: undefined, LOCAL_XDS: text }).meshSource, {
+    assert.deepStrictEqual(settings({ LOCAL_XDS_PATH: undefined, LOCAL_XDS: text }).meshFile, {
       _tag: "Inline",
       text: text.trimEnd()
     })
@@ -171,9 +173,9 @@ describe("configure", () => {
 
   it("takes both files of the CA or neither; with them FAKE_CA=false is meant", () => {
     const files = { WEFT_CA_CERT: "ca.pem", WEFT_CA_KEY: "ca-key.pem" }
-    assert.deepStrictEqual(settings({ ...files, FAKE_CA: "false" }).embeddedCa, {
-      certPath: "ca.pem",
-      keyPath: "ca-key.pem"
+    assert.deepStrictEqual(settings({ ...files, FAKE_CA: "false" }).issuer, {
+      _tag: "Embedded",
+      root: { certPath: "ca.pem", keyPath: "ca-key.pem" }
     })
     assert.include(refused({ WEFT_CA_CERT: "ca.pem" }), "WEFT_CA_KEY: WEFT_CA_CERT is set")
     assert.include(refused({ WEFT_CA_KEY: "ca-key.pem" }), "WEFT_CA_CERT: WEFT_CA_KEY is set")

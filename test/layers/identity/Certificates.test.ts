@@ -14,7 +14,7 @@ import { formatIdentity, type Spiffe } from "../../../src/domain/Identity.ts"
 import type { CertificateBundle } from "../../../src/domain/shard/Message.ts"
 import { CertificateError } from "../../../src/layers/identity/CertificateError.ts"
 import { Certificates } from "../../../src/layers/identity/Certificates.ts"
-import { EmbeddedCa } from "../../../src/layers/identity/EmbeddedCa.ts"
+import { Issuer } from "../../../src/layers/identity/Issuer.ts"
 
 const idOf = (serviceAccount: string) =>
   formatIdentity({ trustDomain: "cluster.local", namespace: "default", serviceAccount })
@@ -28,6 +28,8 @@ const fakeIssuer = () => {
     failing: false,
     lifeMs: 24 * HOUR,
     gate: Effect.void as Effect.Effect<void>,
+    changed: Stream.never,
+    forget: () => Effect.void,
     issue: (identity: Spiffe): Effect.Effect<CertificateBundle, CertificateError> =>
       Effect.gen(function* () {
         const chain = `${identity} ${issuer.asked.push(identity)}`
@@ -45,7 +47,7 @@ const withIssuer = <A, E>(
 ): Effect.Effect<A, E, Scope.Scope> =>
   Effect.suspend(() => {
     const issuer = fakeIssuer()
-    const layer = Certificates.layer.pipe(Layer.provide(Layer.succeed(EmbeddedCa, EmbeddedCa.of(issuer))))
+    const layer = Certificates.layer.pipe(Layer.provide(Layer.succeed(Issuer, Issuer.of(issuer))))
     return body(issuer).pipe(Effect.provide(layer), Effect.provide(Logger.layer([])))
   })
 
@@ -220,7 +222,7 @@ describe("Certificates", () => {
       const issuer = fakeIssuer()
       issuer.gate = Effect.never
       const scope = yield* Scope.make()
-      const layer = Certificates.layer.pipe(Layer.provide(Layer.succeed(EmbeddedCa, EmbeddedCa.of(issuer))))
+      const layer = Certificates.layer.pipe(Layer.provide(Layer.succeed(Issuer, Issuer.of(issuer))))
       const context = yield* Layer.buildWithScope(layer, scope)
       const asked = yield* Effect.forkChild(
         Effect.provide(

@@ -8,7 +8,8 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as TestClock from "effect/testing/TestClock"
 import { formatIdentity } from "../../../src/domain/Identity.ts"
-import { EmbeddedCa, type EmbeddedCaSettings } from "../../../src/layers/identity/EmbeddedCa.ts"
+import { type EmbeddedCaOptions, layerEmbeddedCa } from "../../../src/layers/identity/EmbeddedCa.ts"
+import { Issuer } from "../../../src/layers/identity/Issuer.ts"
 import { makeTestCa } from "../../support/TestCa.ts"
 
 const exec = promisify(execFile)
@@ -18,19 +19,17 @@ const hasOpenssl = await exec("openssl", ["version"]).then(
 )
 const identity = formatIdentity({ trustDomain: "cluster.local", namespace: "shop", serviceAccount: "cart" })
 const DAY = 86_400_000
-const settings: EmbeddedCaSettings = { embeddedCa: undefined, secretTtlMs: DAY, trustDomain: "cluster.local" }
+const settings: EmbeddedCaOptions = { root: undefined, secretTtlMs: DAY, trustDomain: "cluster.local" }
 
-const issue = (given: Partial<EmbeddedCaSettings> = {}) =>
-  Effect.flatMap(EmbeddedCa, (ca) => ca.issue(identity)).pipe(
-    Effect.provide(EmbeddedCa.layer({ ...settings, ...given }))
-  )
+const issue = (given: Partial<EmbeddedCaOptions> = {}) =>
+  Effect.flatMap(Issuer, (ca) => ca.issue(identity)).pipe(Effect.provide(layerEmbeddedCa({ ...settings, ...given })))
 
 const folder = Effect.acquireRelease(
   Effect.promise(() => mkdtemp(join(tmpdir(), "weft-ca-"))),
   (path) => Effect.promise(() => rm(path, { recursive: true }))
 )
 
-/** Writes the two files, and gives what `embeddedCa` is to be. */
+/** Writes the two files, and gives what `root` is to be. */
 const filesOf = Effect.fnUntraced(function* (certificate: string, key: string) {
   const at = yield* folder
   const files = { certPath: join(at, "ca-cert.pem"), keyPath: join(at, "ca-key.pem") }
@@ -40,7 +39,7 @@ const filesOf = Effect.fnUntraced(function* (certificate: string, key: string) {
 })
 
 const refusal = Effect.fnUntraced(function* (certificate: string, key: string) {
-  const error = yield* Effect.flip(issue({ embeddedCa: yield* filesOf(certificate, key) }))
+  const error = yield* Effect.flip(issue({ root: yield* filesOf(certificate, key) }))
   assert.strictEqual(error._tag, "CaRootError")
   return error.message
 })
@@ -69,7 +68,7 @@ describe("EmbeddedCa", () => {
 
   it.live("every leaf has a key and a serial of its own", () =>
     Effect.gen(function* () {
-      const ca = yield* EmbeddedCa
+      const ca = yield* Issuer
       const [one, two] = [yield* ca.issue(identity), yield* ca.issue(identity)]
       assert.notStrictEqual(one.key, two.key)
       assert.notStrictEqual(
@@ -77,7 +76,7 @@ describe("EmbeddedCa", () => {
         new Crypto.X509Certificate(two.chain).serialNumber
       )
       assert.strictEqual(one.roots, two.roots)
-    }).pipe(Effect.provide(EmbeddedCa.layer(settings)))
+    }).pipe(Effect.provide(layerEmbeddedCa(settings)))
   )
 
   it.live("a short life is not half over when it begins", () =>
@@ -93,7 +92,7 @@ describe("EmbeddedCa", () => {
     Effect.gen(function* () {
       yield* TestClock.setTime(Date.now())
       const ca = yield* Effect.promise(() => makeTestCa({ key, name: 'Ac\\me, "Inc"=é' }))
-      const bundle = yield* issue({ embeddedCa: yield* filesOf(ca.certPem, ca.keyPem), secretTtlMs: 1000 * DAY })
+      const bundle = yield* issue({ root: yield* filesOf(ca.certPem, ca.keyPem), secretTtlMs: 1000 * DAY })
       const [leaf, root] = [new Crypto.X509Certificate(bundle.chain), new Crypto.X509Certificate(bundle.roots)]
       assert.strictEqual(root.fingerprint256, new Crypto.X509Certificate(ca.certPem).fingerprint256)
       assert.isTrue(leaf.verify(root.publicKey))
@@ -107,7 +106,7 @@ describe("EmbeddedCa", () => {
       const [ca, other] = yield* Effect.promise(() => Promise.all([makeTestCa(), makeTestCa()]))
       const sec1 = Crypto.createPrivateKey(ca.keyPem).export({ type: "sec1", format: "pem" }).toString()
       assert.include(sec1, "EC PRIVATE KEY")
-      const bundle = yield* issue({ embeddedCa: yield* filesOf(ca.certPem + other.certPem, sec1) })
+      const bundle = yield* issue({ root: yield* filesOf(ca.certPem + other.certPem, sec1) })
       assert.strictEqual(bundle.roots.match(/BEGIN CERTIFICATE/g)?.length, 1)
     })
   )
@@ -139,9 +138,7 @@ describe("EmbeddedCa", () => {
       assert.match(yield* refusal(intermediate.certPem, intermediate.keyPem), /is not self-signed/)
       assert.match(yield* refusal(old.certPem, old.keyPem), /expired at 2/)
       assert.match(yield* refusal(young.certPem, young.keyPem), /is not valid before 2/)
-      const missing = yield* Effect.flip(
-        issue({ embeddedCa: { certPath: "/nowhere/a.pem", keyPath: "/nowhere/b.pem" } })
-      )
+      const missing = yield* Effect.flip(issue({ root: { certPath: "/nowhere/a.pem", keyPath: "/nowhere/b.pem" } }))
       assert.match(missing.message, /\/nowhere\/a\.pem: cannot be read: ENOENT/)
     })
   )
@@ -149,11 +146,11 @@ describe("EmbeddedCa", () => {
   it.effect("a root that expired while running issues nothing", () =>
     Effect.gen(function* () {
       yield* TestClock.setTime(Date.now())
-      const ca = yield* EmbeddedCa
+      const ca = yield* Issuer
       yield* TestClock.adjust("3650 days")
       const error = yield* Effect.flip(ca.issue(identity))
       assert.match(error.message, /root expired at/)
-    }).pipe(Effect.provide(EmbeddedCa.layer(settings)))
+    }).pipe(Effect.provide(layerEmbeddedCa(settings)))
   )
 
   it.live.skipIf(!hasOpenssl)("openssl agrees on the shape of leaf and root (needs openssl)", () =>
