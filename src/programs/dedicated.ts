@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import { formatSocketAddress, type Ip, type SocketAddress } from "../domain/Address.ts"
 import type { ProxySettings } from "../domain/config/ProxySettings.ts"
 import type { WorkloadInfo } from "../domain/mesh/Workload.ts"
-import type { ListenerKind, ListenerSpec } from "../domain/shard/Message.ts"
+import type { ListenerKind, ListenerSpec, ProxyListenerKind, Serve } from "../domain/shard/Message.ts"
 import { logTarget } from "../layers/observe/Logging.ts"
 import type { BindError } from "../layers/os/SocketFactory.ts"
 import { SocketFactory } from "../layers/os/SocketFactory.ts"
@@ -12,15 +12,15 @@ import { Settings } from "../layers/runtime/ShardContext.ts"
 import { ShardPool } from "../layers/runtime/ShardPool.ts"
 
 /** One listener to be: where, and the variable that moves it. */
-export interface ListenerPlan {
-  readonly kind: ListenerKind
+interface ListenerPlan<Kind extends ListenerKind> {
+  readonly kind: Kind
   readonly address: SocketAddress
   readonly variable: string
 }
 
 export interface SetPlan {
   readonly workload: WorkloadInfo
-  readonly listeners: ReadonlyArray<ListenerPlan>
+  readonly listeners: ReadonlyArray<ListenerPlan<ProxyListenerKind>>
   readonly localIp: Ip | undefined
   /** Undefined: the port of the set's own inbound listener, as every proxy of the mesh has the same. */
   readonly hbonePort: number | undefined
@@ -49,34 +49,51 @@ const dedicatedPlan = (settings: ProxySettings): SetPlan => {
               variable: "WEFT_SOCKS5_PORT"
             } as const
           ]
-        : []),
-      { kind: "readiness", address: { ip, port: ports.readiness }, variable: "WEFT_READINESS_PORT" }
+        : [])
     ]
   }
 }
 
 /** Binds every listener, then has all shards serve them. Answers where they are. */
 export const startSet = Effect.fnUntraced(function* (id: number, plan: SetPlan) {
+  const bound = yield* bind(plan.listeners)
+  const portOf = (kind: ListenerKind) => bound.find((each) => each.kind === kind)?.address.port
+  return yield* serve({
+    _tag: "Serve",
+    set: {
+      id,
+      workload: plan.workload,
+      listeners: bound,
+      localIp: plan.localIp,
+      hbonePort: plan.hbonePort ?? portOf("inbound") ?? 0,
+      illegalPorts: bound.map(({ address }) => address.port)
+    }
+  })
+})
+
+/** Has every shard answer whether the process is ready, from now on. */
+export const startProbes = Effect.fnUntraced(function* (id: number, ip: Ip) {
+  const { ports } = yield* Settings
+  const plan = { kind: "readiness", address: { ip, port: ports.readiness }, variable: "WEFT_READINESS_PORT" } as const
+  return yield* serve({ _tag: "ServeProbes", set: { id, listeners: yield* bind([plan]) } })
+})
+
+const bind = Effect.fnUntraced(function* <Kind extends ListenerKind>(plans: ReadonlyArray<ListenerPlan<Kind>>) {
   const sockets = yield* SocketFactory
-  const pool = yield* ShardPool
   const settings = yield* Settings
-  const bound: Array<ListenerSpec> = []
-  for (const { address, kind, variable } of plan.listeners) {
+  const bound: Array<ListenerSpec<Kind>> = []
+  for (const { address, kind, variable } of plans) {
     const { address: actual, fd } = yield* Effect.mapError(
       sockets.listen(address, inheritedBy(kind, settings)),
       (error) => new PortError({ error, kind, variable })
     )
     bound.push({ kind, address: actual, fd })
   }
-  const portOf = (kind: ListenerKind) => bound.find((each) => each.kind === kind)?.address.port
-  const serving = yield* pool.serve({
-    id,
-    workload: plan.workload,
-    listeners: bound,
-    localIp: plan.localIp,
-    hbonePort: plan.hbonePort ?? portOf("inbound") ?? 0,
-    illegalPorts: bound.filter(({ kind }) => kind !== "readiness").map(({ address }) => address.port)
-  })
+  return bound
+})
+
+const serve = Effect.fnUntraced(function* (order: Serve) {
+  const serving = yield* (yield* ShardPool).serve(order)
   for (const { address, kind } of serving) {
     yield* Effect.logInfo("listener established", {
       address: formatSocketAddress(address),
@@ -123,6 +140,9 @@ const COMPONENTS: Record<ListenerKind, string> = {
 
 export const dedicated = Effect.fnUntraced(function* (settings: ProxySettings) {
   const readiness = yield* Readiness
-  yield* startSet(0, dedicatedPlan(settings))
+  yield* startProbes(0, settings.bindAddress)
+  // with half a mesh, or with none, connections would go past policies that have not come yet
+  yield* readiness.completed("state manager")
+  yield* startSet(1, dedicatedPlan(settings))
   yield* readiness.complete("proxy")
 })

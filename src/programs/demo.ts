@@ -12,7 +12,7 @@ import { ProxyConfig } from "../layers/ProxyConfig.ts"
 import { AdminRuntime } from "../layers/runtime/AdminRuntime.ts"
 import { Readiness } from "../layers/runtime/Readiness.ts"
 import { Settings } from "../layers/runtime/ShardContext.ts"
-import { type SetPlan, startSet } from "./dedicated.ts"
+import { type SetPlan, startProbes, startSet } from "./dedicated.ts"
 import { serveEcho } from "./echo.ts"
 import { raiseDescriptorLimit, SHARD_ENTRY } from "./proxy.ts"
 import { untilShutdown } from "./shutdown.ts"
@@ -59,9 +59,10 @@ const startSets = Effect.fnUntraced(function* (echo: SocketAddress) {
   const readiness = yield* Readiness
   const settings = yield* Settings
   yield* raiseDescriptorLimit
-  const server = yield* startSet(0, serverPlan(settings))
+  const probes = yield* startProbes(0, CLIENT.ip)
+  const server = yield* startSet(1, serverPlan(settings))
   const inbound = addressOf(server, "inbound")
-  const client = yield* startSet(1, clientPlan(settings, inbound.port))
+  const client = yield* startSet(2, clientPlan(settings, inbound.port))
   yield* readiness.complete("proxy")
   const socks5 = formatSocketAddress(addressOf(client, "socks5"))
   const writer = yield* LineWriter
@@ -72,7 +73,7 @@ const startSets = Effect.fnUntraced(function* (echo: SocketAddress) {
       "",
       `    ${CLIENT.namespace}/${CLIENT.name}    SOCKS5 ${socks5}, outbound ${formatSocketAddress(addressOf(client, "outbound"))}`,
       `    ${SERVER.namespace}/${SERVER.name}     HBONE ${formatSocketAddress(inbound)}, the service itself ${formatSocketAddress(echo)}`,
-      `    readiness     http://${formatSocketAddress(addressOf(client, "readiness"))}/healthz/ready`,
+      `    readiness     http://${formatSocketAddress(addressOf(probes, "readiness"))}/healthz/ready`,
       "",
       "  try it (Ctrl-C ends the demo):",
       "",
@@ -86,7 +87,7 @@ const startSets = Effect.fnUntraced(function* (echo: SocketAddress) {
 })
 
 const addressOf = (listeners: ReadonlyArray<ListenerSpec>, kind: ListenerKind) =>
-  // each plan below has the kinds that are asked for
+  // each plan has the kinds that are asked for
   listeners.find((each) => each.kind === kind)!.address
 
 const serverPlan = ({ ports }: ProxySettings): SetPlan => ({
@@ -102,8 +103,7 @@ const clientPlan = ({ ports }: ProxySettings, hbonePort: number): SetPlan => ({
   hbonePort,
   listeners: [
     { kind: "outbound", address: { ip: CLIENT.ip, port: ports.outbound }, variable: "WEFT_OUTBOUND_PORT" },
-    { kind: "socks5", address: { ip: CLIENT.ip, port: ports.socks5 }, variable: "WEFT_SOCKS5_PORT" },
-    { kind: "readiness", address: { ip: CLIENT.ip, port: ports.readiness }, variable: "WEFT_READINESS_PORT" }
+    { kind: "socks5", address: { ip: CLIENT.ip, port: ports.socks5 }, variable: "WEFT_SOCKS5_PORT" }
   ]
 })
 

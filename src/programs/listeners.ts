@@ -9,7 +9,7 @@ import { type ProxyError, proxyError, Reason } from "../domain/connection/ProxyE
 import { isStale } from "../domain/decide/TunnelTarget.ts"
 import { parseIdentity, type Spiffe } from "../domain/Identity.ts"
 import { identityOf } from "../domain/mesh/Workload.ts"
-import type { ListenerSpec, ProxySet } from "../domain/shard/Message.ts"
+import type { ListenerSpec, ProxyListenerKind, ProxySet } from "../domain/shard/Message.ts"
 import { type HboneServer, makeHboneServer } from "../layers/hbone/HboneServer.ts"
 import { makePool } from "../layers/hbone/HbonePool.ts"
 import { CertificateReplica } from "../layers/identity/CertificateReplica.ts"
@@ -22,12 +22,12 @@ import { Native } from "../layers/os/Native.ts"
 import { TcpConduit } from "../layers/os/TcpConduit.ts"
 import { Connections } from "../layers/runtime/Connections.ts"
 import { Settings } from "../layers/runtime/ShardContext.ts"
-import { ReadinessServer } from "../layers/serve/ReadinessServer.ts"
 import { denied, unknownWorkload } from "./connection.ts"
 import { makeInbound } from "./inbound.ts"
 import { makeOutbound } from "./outbound.ts"
 import { makePassthrough } from "./passthrough.ts"
 import { makeSocks5 } from "./socks5.ts"
+import { makeTracked } from "./tracked.ts"
 
 export interface ServedSet {
   readonly listeners: ReadonlyArray<ListenerSpec>
@@ -46,8 +46,8 @@ export const serve = Effect.fnUntraced(function* (set: ProxySet, accepting: Scop
   const listeners = yield* Listeners
   const mesh = yield* MeshReplica
   const metrics = yield* ShardMetrics
-  const readiness = yield* ReadinessServer
   const settings = yield* Settings
+  const tracked = yield* makeTracked
   const { linux } = yield* Native
   const tunnels = yield* makeTunnels(set)
   const pool = yield* makePool({
@@ -60,14 +60,6 @@ export const serve = Effect.fnUntraced(function* (set: ProxySet, accepting: Scop
   const passthrough = yield* makePassthrough(set)
   const socks5 = yield* makeSocks5(set, pool)
 
-  /** Counts the socket for as long as it is open, and gives it its options. */
-  const tracked = (socket: Net.Socket): Net.Socket => {
-    metrics.add("socketsOpen", 1)
-    socket.once("close", () => metrics.add("socketsOpen", -1))
-    // whoever takes the socket sees its end; until then a reset must not end the shard
-    socket.on("error", ignore)
-    return socket
-  }
   const conduit = (accepted: Accepted): TcpConduit => {
     const downstream = new TcpConduit((onread) => tracked(accepted.socket({ allowHalfOpen: true, onread })))
     if (linux !== undefined) downstream.resetOnDeath(linux, true)
@@ -80,7 +72,7 @@ export const serve = Effect.fnUntraced(function* (set: ProxySet, accepting: Scop
       connection
     )
 
-  const handlers: Record<ListenerSpec["kind"], (accepted: Accepted) => void> = {
+  const handlers: Record<ProxyListenerKind, (accepted: Accepted) => void> = {
     outbound: (accepted) => {
       const downstream = conduit(accepted)
       const target = accepted.originalDestination()
@@ -97,8 +89,7 @@ export const serve = Effect.fnUntraced(function* (set: ProxySet, accepting: Scop
     inbound: (accepted) => {
       const socket = tracked(accepted.socket({ allowHalfOpen: false }))
       run(tunnels.accept(socket, accepted.peer, accepted.local()))
-    },
-    readiness: (accepted) => readiness.accept(tracked(accepted.socket({})))
+    }
   }
   const served: Array<ListenerSpec> = []
   for (const spec of set.listeners) {
@@ -167,5 +158,3 @@ const makeTunnels = Effect.fnUntraced(function* (set: ProxySet) {
     )
   }
 })
-
-const ignore = () => {}

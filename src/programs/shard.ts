@@ -5,13 +5,15 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Queue from "effect/Queue"
 import * as Scope from "effect/Scope"
-import type { MeshPush, ProxySet } from "../domain/shard/Message.ts"
+import type { ListenerSpec, MeshPush, ProxySet } from "../domain/shard/Message.ts"
 import { CertificateReplica } from "../layers/identity/CertificateReplica.ts"
 import { MeshReplica } from "../layers/mesh/MeshReplica.ts"
 import { LineWriter } from "../layers/observe/LineWriter.ts"
+import type { ListenError } from "../layers/os/Listener.ts"
 import { Connections } from "../layers/runtime/Connections.ts"
 import { ShardLink } from "../layers/runtime/ShardLink.ts"
 import { serve, type ServedSet } from "./listeners.ts"
+import { serveProbes } from "./probes.ts"
 
 export const shard = Effect.gen(function* () {
   const certificates = yield* CertificateReplica
@@ -26,16 +28,18 @@ export const shard = Effect.gen(function* () {
   const accepting = yield* Scope.fork(yield* Effect.scope)
   const served: Array<ServedSet> = []
 
+  const answering = <R>(set: number, listening: Effect.Effect<ReadonlyArray<ListenerSpec>, ListenError, R>) =>
+    Effect.match(listening, {
+      onSuccess: (listeners) => link.send({ _tag: "Serving", set, listeners }),
+      onFailure: ({ detail }) => link.send({ _tag: "ServeFailed", set, detail })
+    })
   const start = (set: ProxySet) =>
     Deferred.await(hasMesh).pipe(
       Effect.andThen(serve(set, accepting)),
       Effect.map((own) => {
         served.push(own)
-        link.send({ _tag: "Serving", set: set.id, listeners: own.listeners })
-      }),
-      Effect.catchTag("ListenError", ({ detail }) =>
-        Effect.sync(() => link.send({ _tag: "ServeFailed", set: set.id, detail }))
-      )
+        return own.listeners
+      })
     )
 
   const drain = (deadlineMs: number) =>
@@ -73,7 +77,10 @@ export const shard = Effect.gen(function* () {
         break
       case "Serve":
         // it waits for the mesh, and others do not
-        yield* besides(start(message.set))
+        yield* besides(answering(message.set.id, start(message.set)))
+        break
+      case "ServeProbes":
+        yield* answering(message.set.id, serveProbes(message.set, accepting))
         break
       case "Drain":
         // what is under way may still need a certificate

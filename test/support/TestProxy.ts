@@ -1,6 +1,6 @@
 /**
  * The whole proxy in this process, as `weft demo` runs it: shards in worker threads and two proxy sets on loopback, a
- * client's (SOCKS5, outbound, readiness) and a server's (inbound HBONE). What the program only shows from outside, a
+ * client's (SOCKS5, outbound) and a server's (inbound HBONE). What the program only shows from outside, a
  * test reads here: the shared memory of all shards. It ends with its scope.
  */
 import * as Context from "effect/Context"
@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import { configure } from "../../src/domain/config/ConfigSchema.ts"
-import type { ListenerKind, ListenerSpec } from "../../src/domain/shard/Message.ts"
+import type { ListenerKind, ListenerSpec, ProxyListenerKind } from "../../src/domain/shard/Message.ts"
 import { ipUnsafe } from "../../src/domain/Address.ts"
 import { MeshStore } from "../../src/layers/mesh/MeshStore.ts"
 import { SharedMetrics } from "../../src/layers/observe/Metrics.ts"
@@ -52,7 +52,7 @@ export const startTestProxy = Effect.fnUntraced(function* ({ entry = SHARD_ENTRY
   return yield* Effect.gen(function* () {
     const server = yield* startSet(0, plan("server", SERVER_IP, ["inbound"], undefined))
     const inbound = addressOf(server, "inbound")
-    const client = yield* startSet(1, plan("client", CLIENT_IP, ["outbound", "socks5", "readiness"], inbound.port))
+    const client = yield* startSet(1, plan("client", CLIENT_IP, ["outbound", "socks5"], inbound.port))
     return {
       inbound,
       outbound: addressOf(client, "outbound"),
@@ -70,7 +70,7 @@ export type TestProxy = Effect.Success<ReturnType<typeof startTestProxy>>
 const plan = (
   name: string,
   ip: string,
-  kinds: ReadonlyArray<ListenerKind>,
+  kinds: ReadonlyArray<ProxyListenerKind>,
   hbonePort: number | undefined
 ): SetPlan => ({
   workload: { namespace: "shop", name, serviceAccount: "default" },

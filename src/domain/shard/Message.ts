@@ -17,11 +17,13 @@ export interface CertificateBundle {
   readonly notAfter: number
 }
 
-export type ListenerKind = "outbound" | "inbound" | "inboundPlaintext" | "socks5" | "readiness"
+/** Who is listened to; readiness is no part of a proxy. */
+export type ProxyListenerKind = "outbound" | "inbound" | "inboundPlaintext" | "socks5"
+export type ListenerKind = ProxyListenerKind | "readiness"
 
 /** A listening socket of the process: the shard duplicates `fd`; without one (portable) it binds `address` itself. */
-export interface ListenerSpec {
-  readonly kind: ListenerKind
+export interface ListenerSpec<Kind extends ListenerKind = ListenerKind> {
+  readonly kind: Kind
   readonly fd: number | undefined
   readonly address: SocketAddress
 }
@@ -30,13 +32,24 @@ export interface ListenerSpec {
 export interface ProxySet {
   readonly id: number
   readonly workload: WorkloadInfo
-  readonly listeners: ReadonlyArray<ListenerSpec>
+  readonly listeners: ReadonlyArray<ListenerSpec<ProxyListenerKind>>
   /** The address that dialled sockets are bound to, where the kernel would not choose it. */
   readonly localIp: Ip | undefined
   /** Where the other side's HBONE listener is. */
   readonly hbonePort: number
   readonly illegalPorts: ReadonlyArray<number>
 }
+
+/** Where readiness is asked for: with or without a mesh, and whether anything else is served or not. */
+export interface ProbeSet {
+  readonly id: number
+  readonly listeners: ReadonlyArray<ListenerSpec<"readiness">>
+}
+
+/** Sets are told apart by their ids, whatever their kind. */
+export type Serve =
+  | { readonly _tag: "Serve"; readonly set: ProxySet }
+  | { readonly _tag: "ServeProbes"; readonly set: ProbeSet }
 
 /** What the mesh becomes, or all that it is for a new shard. To be seen at once. */
 export interface MeshPush {
@@ -51,7 +64,7 @@ export type ToShard =
   | MeshPush
   | { readonly _tag: "Certificate"; readonly bundle: CertificateBundle }
   | { readonly _tag: "CertificateUnavailable"; readonly identity: Spiffe; readonly detail: string }
-  | { readonly _tag: "Serve"; readonly set: ProxySet }
+  | Serve
   | { readonly _tag: "Drain"; readonly deadlineMs: number }
 
 export type FromShard =

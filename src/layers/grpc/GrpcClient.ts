@@ -12,7 +12,7 @@ import {
   toBinary
 } from "@bufbuild/protobuf"
 import type { DescMethodServerStreaming, DescMethodUnary } from "@bufbuild/protobuf"
-import { type ChannelCredentials, Client, type ClientDuplexStream, connectivityState, Metadata } from "@grpc/grpc-js"
+import { type ChannelCredentials, Client, type ClientDuplexStream, connectivityState, type Metadata } from "@grpc/grpc-js"
 import type { ClientReadableStream, ServiceError, StatusObject } from "@grpc/grpc-js"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"

@@ -13,7 +13,14 @@ import * as Os from "node:os"
 import { Worker } from "node:worker_threads"
 import type { Spiffe } from "../../domain/Identity.ts"
 import { IN_HAND } from "../../domain/shard/MetricLayout.ts"
-import type { CertificateBundle, FromShard, ListenerSpec, ProxySet, ToShard } from "../../domain/shard/Message.ts"
+import type {
+  CertificateBundle,
+  FromShard,
+  ListenerSpec,
+  ProxySet,
+  Serve,
+  ToShard
+} from "../../domain/shard/Message.ts"
 import { restartDelay } from "../../domain/shard/Restart.ts"
 import { Certificates } from "../identity/Certificates.ts"
 import { MeshStore } from "../mesh/MeshStore.ts"
@@ -32,8 +39,8 @@ export class ShardPool extends Context.Service<
     readonly applied: Effect.Effect<void>
     readonly pushCertificate: (bundle: CertificateBundle) => void
     /** Done when every shard listens; answers where the first one does. */
-    readonly serve: (set: ProxySet) => Effect.Effect<ReadonlyArray<ListenerSpec>, ServeError>
-    /** What is served. */
+    readonly serve: (order: Serve) => Effect.Effect<ReadonlyArray<ListenerSpec>, ServeError>
+    /** What is served, but for probes. */
     readonly sets: SubscriptionRef.SubscriptionRef<ReadonlyArray<ProxySet>>
     /** Stops accepting everywhere, lets connections finish, cuts the rest. Bounded. */
     readonly drain: (deadlineMs: number) => Effect.Effect<void>
@@ -59,6 +66,8 @@ export class ShardPool extends Context.Service<
         const pool = Array.from({ length: shards }, () => new Shard())
         const certificates = new Map<Spiffe, CertificateBundle>()
         const sets = yield* SubscriptionRef.make<ReadonlyArray<ProxySet>>([])
+        /** In the order in which they were given. */
+        const orders: Array<Serve> = []
         let draining = false
 
         const broadcast = (message: ToShard) => {
@@ -124,7 +133,7 @@ export class ShardPool extends Context.Service<
               const mesh = store.log()
               if (mesh !== undefined) shard.tell(mesh)
               for (const bundle of certificates.values()) shard.tell({ _tag: "Certificate", bundle })
-              for (const set of SubscriptionRef.getUnsafe(sets)) shard.tell({ _tag: "Serve", set })
+              for (const order of orders) shard.tell(order)
               return worker
             }),
             (worker) =>
@@ -160,7 +169,7 @@ export class ShardPool extends Context.Service<
         }
 
         const stopListening = () => {
-          for (const { fd } of SubscriptionRef.getUnsafe(sets).flatMap(({ listeners }) => listeners)) {
+          for (const { fd } of orders.flatMap(({ set }): ReadonlyArray<ListenerSpec> => set.listeners)) {
             if (fd !== undefined) native.linux?.stopListening(fd)
           }
         }
@@ -200,9 +209,11 @@ export class ShardPool extends Context.Service<
             return all("applied", ({ applied }) => (applied >= version ? true : undefined))
           }),
           pushCertificate,
-          serve: Effect.fnUntraced(function* (set) {
-            yield* SubscriptionRef.update(sets, (others) => [...others, set])
-            broadcast({ _tag: "Serve", set })
+          serve: Effect.fnUntraced(function* (order) {
+            const { _tag, set } = order
+            if (_tag === "Serve") yield* SubscriptionRef.update(sets, (others) => [...others, set])
+            orders.push(order)
+            broadcast(order)
             const answers = yield* all("serving", ({ serving }) => serving.get(set.id))
             return yield* answers.find(Exit.isFailure) ?? answers[0] ?? Exit.succeed([])
           }),
