@@ -37,7 +37,7 @@ export const controlPlaneClient = Effect.fnUntraced(function* (
   })
 })
 
-export const serverName = ({ host, port }: Pick<ControlPlane, "host" | "port">): string =>
+const serverName = ({ host, port }: Pick<ControlPlane, "host" | "port">): string =>
   Net.isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`
 
 /** PEM. */

@@ -12,7 +12,13 @@ import {
   toBinary
 } from "@bufbuild/protobuf"
 import type { DescMethodServerStreaming, DescMethodUnary } from "@bufbuild/protobuf"
-import { type ChannelCredentials, Client, type ClientDuplexStream, connectivityState, type Metadata } from "@grpc/grpc-js"
+import {
+  type ChannelCredentials,
+  Client,
+  type ClientDuplexStream,
+  connectivityState,
+  type Metadata
+} from "@grpc/grpc-js"
 import type { ClientReadableStream, ServiceError, StatusObject } from "@grpc/grpc-js"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -52,6 +58,8 @@ export interface GrpcClientOptions {
   readonly credentials: ChannelCredentials
   /** Made anew for each call. */
   readonly metadata: Effect.Effect<Metadata, GrpcError>
+  /** Whether a quiet connection is asked if it is still there; default yes. */
+  readonly pings?: boolean
 }
 
 export const makeGrpcClient = Effect.fnUntraced(function* (
@@ -59,7 +67,7 @@ export const makeGrpcClient = Effect.fnUntraced(function* (
 ): Effect.fn.Return<GrpcClient, never, Scope.Scope> {
   const { metadata, server } = options
   const client = yield* Effect.acquireRelease(
-    Effect.sync(() => new Client(options.target, options.credentials, CHANNEL)),
+    Effect.sync(() => new Client(options.target, options.credentials, options.pings === false ? QUIET : CHANNEL)),
     (client) => Effect.sync(() => client.close())
   )
   const failed = (status: Pick<StatusObject, "code" | "details">) => GrpcError.of(server, status)
@@ -213,3 +221,5 @@ const CHANNEL = {
   // a whole mesh is one message
   "grpc-node.flow_control_window": 8 * 1024 * 1024
 }
+
+const QUIET = { ...CHANNEL, "grpc.keepalive_time_ms": -1 }
