@@ -89,6 +89,22 @@ describe("a shard", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.live("answers probes before there is a mesh", () =>
+    Effect.gen(function* () {
+      const { answer, tell } = yield* running
+      tell({ _tag: "Serve", set: SET })
+      const address = { ip: LOOPBACK_V4, port: 0 }
+      tell({ _tag: "ServeProbes", set: { id: 8, listeners: [{ kind: "readiness", fd: undefined, address }] } })
+      const served = yield* answer
+      assert(served._tag === "Serving" && served.set === 8)
+      const response = yield* Effect.promise(() =>
+        fetch(`http://${LOOPBACK_V4}:${served.listeners[0]!.address.port}/healthz/ready`)
+      )
+      assert.strictEqual(response.status, 500)
+      assert.strictEqual(yield* Effect.promise(() => response.text()), "not ready, pending: proxy, state manager\n")
+    }).pipe(Effect.scoped)
+  )
+
   it.live("applies pushes in order, and those that wait together", () =>
     Effect.gen(function* () {
       const { answer, mesh, push } = yield* running

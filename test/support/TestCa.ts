@@ -1,10 +1,13 @@
 /** A certificate authority for tests that gives whatever it is asked for, the wrong things above all. */
 import * as Crypto from "node:crypto"
+import * as Net from "node:net"
 import { loadX509 } from "../../src/layers/identity/X509.ts"
 
 export interface LeafShape {
   /** URI subject alternative names, in order; default one. */
   readonly uris?: ReadonlyArray<string>
+  /** Host names and addresses, behind the URIs. */
+  readonly hosts?: ReadonlyArray<string>
   readonly notBefore?: Date
   readonly notAfter?: Date
   /** Default both; none leaves the extension out. */
@@ -67,12 +70,17 @@ const makeLeaf = async (
   signer: Signer,
   {
     eku = ["serverAuth", "clientAuth"],
+    hosts = [],
     notAfter = inHours(1),
     notBefore = inHours(-1),
     uris = ["spiffe://cluster.local/ns/default/sa/default"]
   }: LeafShape
 ): Promise<Pair> => {
   const x509 = await loadX509()
+  const names = [
+    ...uris.map((value) => ({ type: "url" as const, value })),
+    ...hosts.map((value) => ({ type: Net.isIP(value) === 0 ? ("dns" as const) : ("ip" as const), value }))
+  ]
   const { privateKey, publicKey } = newKey("P-256")
   const certificate = await x509.X509CertificateGenerator.create({
     issuer: signer.name,
@@ -86,14 +94,7 @@ const makeLeaf = async (
       ...(eku.length === 0
         ? []
         : [new x509.ExtendedKeyUsageExtension(eku.map((usage) => x509.ExtendedKeyUsage[usage]))]),
-      ...(uris.length === 0
-        ? []
-        : [
-            new x509.SubjectAlternativeNameExtension(
-              uris.map((value) => ({ type: "url" as const, value })),
-              true
-            )
-          ])
+      ...(names.length === 0 ? [] : [new x509.SubjectAlternativeNameExtension(names, true)])
     ]
   })
   return { certPem: `${certificate.toString("pem")}\n`, keyPem: pkcs8(privateKey) }

@@ -2,6 +2,7 @@
  * When a certificate is to be renewed, and how long to wait after a failure (reference datapath §8.4). Times are epoch
  * milliseconds, delays milliseconds.
  */
+import { backoffDelay } from "../Backoff.ts"
 import type { CertificateBundle } from "../shard/Message.ts"
 
 /** Half of its life. */
@@ -11,9 +12,6 @@ export const renewAt = (notBefore: number, notAfter: number): number => notBefor
 export const needsRenewal = (bundle: Pick<CertificateBundle, "notBefore" | "notAfter">, now: number): boolean =>
   !(now >= bundle.notBefore && now < renewAt(bundle.notBefore, bundle.notAfter))
 
-/**
- * The wait after the `failures`-th failure in a row (1, 2, …): a second, doubled each time up to 150 s, and 20 % more
- * or less by `random` (0 ≤ random < 1), so that a fleet whose CA was away does not come back in step.
- */
+/** The wait after the `failures`-th failure in a row: from a second to 150 s. */
 export const retryDelay = (failures: number, random: number): number =>
-  Math.min(1000 * 2 ** Math.max(0, failures - 1), 150_000) * (0.8 + 0.4 * random)
+  backoffDelay({ firstMs: 1_000, mostMs: 150_000 }, failures, random)

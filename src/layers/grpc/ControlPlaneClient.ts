@@ -25,6 +25,8 @@ export const controlPlaneClient = Effect.fnUntraced(function* (
   return yield* makeGrpcClient({
     target: targetOf(host, port),
     server,
+    // nobody may be asked for by address (RFC 6066 §3), and the library would; whose certificate it is, is judged below
+    tlsName: Net.isIP(host) === 0 ? undefined : (altHostname ?? "istiod"),
     credentials: credentials.createFromSecureContext(context, {
       checkServerIdentity: (_name, certificate) => {
         const wrong = Tls.checkServerIdentity(host, certificate)

@@ -60,6 +60,8 @@ export interface GrpcClientOptions {
   readonly metadata: Effect.Effect<Metadata, GrpcError>
   /** Whether a quiet connection is asked if it is still there; default yes. */
   readonly pings?: boolean
+  /** What TLS asks for by name, where the target is none. */
+  readonly tlsName?: string | undefined
 }
 
 export const makeGrpcClient = Effect.fnUntraced(function* (
@@ -67,7 +69,7 @@ export const makeGrpcClient = Effect.fnUntraced(function* (
 ): Effect.fn.Return<GrpcClient, never, Scope.Scope> {
   const { metadata, server } = options
   const client = yield* Effect.acquireRelease(
-    Effect.sync(() => new Client(options.target, options.credentials, options.pings === false ? QUIET : CHANNEL)),
+    Effect.sync(() => new Client(options.target, options.credentials, channelOf(options))),
     (client) => Effect.sync(() => client.close())
   )
   const failed = (status: Pick<StatusObject, "code" | "details">) => GrpcError.of(server, status)
@@ -104,25 +106,26 @@ export const makeGrpcClient = Effect.fnUntraced(function* (
       ),
     serverStream: (method, request) =>
       Effect.flatMap(prepared, (headers) =>
-        incoming(failed, () =>
-          client.makeServerStreamRequest(
+        owned(() => {
+          const call = client.makeServerStreamRequest(
             pathOf(method),
             encoder(method.input),
             decoder(method.output),
             create(method.input, request),
             headers
           )
-        )
+          return { call, next: nextOf(call, failed) }
+        })
       ),
     duplex: (path) =>
       Effect.flatMap(prepared, (headers) =>
-        Effect.gen(function* () {
-          let call: ClientDuplexStream<Buffer, Buffer> | undefined
-          const { next } = yield* incoming(
-            failed,
-            () => (call = client.makeBidiStreamRequest(path, asIs, asIs, headers))
-          )
-          return { next, send: (message: Uint8Array) => void call?.write(Buffer.from(message)) }
+        owned(() => {
+          const call = client.makeBidiStreamRequest(path, asIs, asIs, headers)
+          return {
+            call,
+            next: nextOf(call, failed),
+            send: (message: Uint8Array) => void call.write(Buffer.from(message))
+          }
         })
       )
   }
@@ -155,45 +158,40 @@ const connected = (client: Client, server: string) =>
     })
   )
 
-type Call<A> = ClientReadableStream<A> | ClientDuplexStream<Buffer, A>
+const owned = <C extends { readonly call: { readonly cancel: () => void } }>(start: () => C) =>
+  Effect.acquireRelease(Effect.sync(start), ({ call }) => Effect.sync(() => call.cancel()))
 
 /** Messages wait in the call until they are asked for, by one at a time. */
-const incoming = <A>(
-  failed: (status: Pick<StatusObject, "code" | "details">) => GrpcError,
-  start: () => Call<A>
-): Effect.Effect<Incoming<A>, never, Scope.Scope> =>
-  Effect.acquireRelease(
-    Effect.sync(() => {
-      const call = start()
-      let waiting: ((exit: Exit.Exit<A, GrpcError>) => void) | undefined
-      let end: Exit.Exit<never, GrpcError> | undefined
-      const look = () => {
-        if (waiting === undefined) return
-        const message: A | null = call.read()
-        const exit = message === null ? end : Exit.succeed(message)
-        if (exit === undefined) return
-        const resume = waiting
-        waiting = undefined
-        resume(exit)
-      }
-      // the status comes behind the last message, an error too
-      call.on("status", (status: StatusObject) => {
-        end = Exit.fail(failed(status))
-        look()
-      })
-      call.on("error", ignore)
-      call.on("readable", look)
-      const next = Effect.callback<A, GrpcError>((resume) => {
-        waiting = resume
-        look()
-        return Effect.sync(() => {
-          waiting = undefined
-        })
-      })
-      return { call, next }
-    }),
-    ({ call }) => Effect.sync(() => call.cancel())
-  )
+const nextOf = <A>(
+  call: ClientReadableStream<A> | ClientDuplexStream<Buffer, A>,
+  failed: (status: Pick<StatusObject, "code" | "details">) => GrpcError
+): Effect.Effect<A, GrpcError> => {
+  let waiting: ((exit: Exit.Exit<A, GrpcError>) => void) | undefined
+  let end: Exit.Exit<never, GrpcError> | undefined
+  const look = () => {
+    if (waiting === undefined) return
+    const message: A | null = call.read()
+    const exit = message === null ? end : Exit.succeed(message)
+    if (exit === undefined) return
+    const resume = waiting
+    waiting = undefined
+    resume(exit)
+  }
+  // the status comes behind the last message, an error too
+  call.on("status", (status: StatusObject) => {
+    end = Exit.fail(failed(status))
+    look()
+  })
+  call.on("error", ignore)
+  call.on("readable", look)
+  return Effect.callback((resume) => {
+    waiting = resume
+    look()
+    return Effect.sync(() => {
+      waiting = undefined
+    })
+  })
+}
 
 const pathOf = ({ name, parent }: { readonly name: string; readonly parent: { readonly typeName: string } }) =>
   `/${parent.typeName}/${name}`
@@ -222,4 +220,8 @@ const CHANNEL = {
   "grpc-node.flow_control_window": 8 * 1024 * 1024
 }
 
-const QUIET = { ...CHANNEL, "grpc.keepalive_time_ms": -1 }
+const channelOf = ({ pings = true, tlsName }: GrpcClientOptions) => ({
+  ...CHANNEL,
+  ...(pings ? {} : { "grpc.keepalive_time_ms": -1 }),
+  ...(tlsName === undefined ? {} : { "grpc.ssl_target_name_override": tlsName })
+})

@@ -10,12 +10,18 @@ export class GrpcError extends Data.TaggedError("GrpcError")<{
   readonly detail: string
 }> {
   static readonly of = (server: string, given: { readonly code: number; readonly details: string }) =>
-    new GrpcError({ server, code: given.code, detail: given.details })
+    new GrpcError({ server, code: given.code, detail: reasonIn(given.details) })
 
   override get message() {
     return `${this.server}: ${status[this.code] ?? this.code}: ${this.detail}${hintOf(this.detail)}`
   }
 }
+
+/** What happened, without what the library says around it. */
+const reasonIn = (details: string): string =>
+  details
+    .replace(/^No connection established\. Last error: (?:Error(?: \[\w+\])?: )?/, "")
+    .replace(/\. Resolution note: $/, "")
 
 const hintOf = (detail: string): string => {
   const hint = HINTS.find(([symptom]) => symptom.test(detail))
@@ -27,6 +33,7 @@ const HINTS: ReadonlyArray<readonly [symptom: RegExp, hint: string]> = [
   [/authentication failure/i, "check the control plane logs for more information"],
   [/EAI_AGAIN|ENOTFOUND|name resolution/i, "is the DNS server reachable?"],
   [/ECONNREFUSED/, "is the control plane running, and is this its address?"],
+  [/does not match certificate's altnames/, "an alternative hostname can be given if that is meant"],
   [
     /unable to verify|self-signed certificate|unable to get local issuer/i,
     "is the root certificate the control plane's?"

@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
+import { backoffDelay } from "../../domain/Backoff.ts"
 import type { Incoming } from "../grpc/GrpcClient.ts"
 import { GrpcError } from "../grpc/GrpcError.ts"
 
@@ -62,7 +63,7 @@ export const makeSpireStream = <A>(
       yield* ended(error)
       // a stream that ends as soon as it has begun is no success, whatever came on it
       failures = (yield* Clock.currentTimeMillis) - opened >= STEADY_MS ? 1 : failures + 1
-      yield* Effect.sleep(reopenDelay(failures, yield* Random.next))
+      yield* Effect.sleep(backoffDelay(REOPEN, failures, yield* Random.next))
     }
   })
 
@@ -79,10 +80,6 @@ export const makeSpireStream = <A>(
   }
 }
 
-/** 10 ms after the first failure, doubled each time up to 30 s, and 20 % more or less by `random` (0 ≤ random < 1). */
-const reopenDelay = (failures: number, random: number): number =>
-  Math.min(10 * 2 ** (failures - 1), 30_000) * (0.8 + 0.4 * random)
-
 /** As gRPC numbers them. */
 export const PERMISSION_DENIED = 7
 export const UNIMPLEMENTED = 12
@@ -95,6 +92,7 @@ const REFUSALS: ReadonlySet<number> = new Set([INVALID_ARGUMENT, PERMISSION_DENI
 export const AWAY = "is SPIRE's agent running on this node, and its socket mounted here?"
 
 const STEADY_MS = 1_000
+const REOPEN = { firstMs: 10, mostMs: 30_000 }
 
 /** A little less than a shard waits for a certificate, so that it hears why there is none. */
 const FIRST_WORD_MS = 4_500

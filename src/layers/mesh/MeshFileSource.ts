@@ -7,8 +7,6 @@
  * file systems. It is read once its `stat` has been the same twice, so a file that is being written is left alone.
  */
 import { createHash } from "node:crypto"
-import { constants } from "node:fs"
-import { open, stat } from "node:fs/promises"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
@@ -20,6 +18,7 @@ import type { MeshFile } from "../../domain/config/ProxySettings.ts"
 import { parseMeshFile } from "../../domain/mesh/MeshFile.ts"
 import { type Contribution, meshFileDelta, NO_CONTRIBUTION } from "../../domain/mesh/MeshFileDelta.ts"
 import type { MeshFileError } from "../../domain/mesh/MeshFileError.ts"
+import { readText, signatureOf } from "../os/FileChanges.ts"
 
 export class MeshFileUnreadable extends Data.TaggedError("MeshFileUnreadable")<{
   readonly file: string
@@ -111,28 +110,8 @@ const look = Effect.fnUntraced(function* (
 })
 
 const read = (path: string) =>
-  Effect.tryPromise({
-    try: () => readRegular(path),
-    catch: (cause) =>
-      new MeshFileUnreadable({ file: path, detail: cause instanceof Error ? cause.message : String(cause) })
-  })
-
-/** A pipe in the file's place would keep its reader, and a thread, for ever. */
-const readRegular = async (path: string): Promise<string> => {
-  await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
-  if (!(await file.stat()).isFile()) throw new Error("it is not a regular file")
-  return file.readFile("utf8")
-}
+  Effect.mapError(readText(path), ({ detail }) => new MeshFileUnreadable({ file: path, detail }))
 
 const digestOf = (text: string): string => createHash("sha256").update(text).digest("base64")
-
-/** What differs when the file, or the file behind the link, is another or has changed; also its absence. */
-const signatureOf = (path: string): Effect.Effect<string> =>
-  Effect.promise(() =>
-    stat(path, { bigint: true }).then(
-      ({ ctimeNs, dev, ino, mtimeNs, size }) => `${dev} ${ino} ${mtimeNs} ${ctimeNs} ${size}`,
-      (error: NodeJS.ErrnoException) => error.code ?? error.message
-    )
-  )
 
 const POLL_MS = 250

@@ -53,7 +53,7 @@ const readRegular = async (path: string): Promise<string> => {
 }
 
 /** What differs when the file, or the file behind the link, is another or has changed; also its absence. */
-const signatureOf = (path: string): Effect.Effect<string> =>
+export const signatureOf = (path: string): Effect.Effect<string> =>
   Effect.promise(() =>
     stat(path, { bigint: true }).then(
       ({ ctimeNs, dev, ino, mtimeNs, size }) => `${dev} ${ino} ${mtimeNs} ${ctimeNs} ${size}`,

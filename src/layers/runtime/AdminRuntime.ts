@@ -9,10 +9,11 @@ import * as Queue from "effect/Queue"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
-import type { ProxySettings } from "../../domain/config/ProxySettings.ts"
+import type { MeshFile, ProxySettings } from "../../domain/config/ProxySettings.ts"
 import { slotIndex } from "../../domain/shard/MetricLayout.ts"
 import { Certificates } from "../identity/Certificates.ts"
 import { layerEmbeddedCa } from "../identity/EmbeddedCa.ts"
+import { Issuer } from "../identity/Issuer.ts"
 import { MeshFileSource } from "../mesh/MeshFileSource.ts"
 import { makeMeshGaps } from "../mesh/MeshGaps.ts"
 import { MeshStore } from "../mesh/MeshStore.ts"
@@ -62,7 +63,7 @@ export class AdminRuntime extends Context.Service<
       Layer.provideMerge(
         Layer.mergeAll(
           layerIssuer(settings),
-          MeshFileSource.layerFrom(settings.meshFile!),
+          MeshFileSource.layerFrom(settings.meshFile ?? NO_MESH_FILE),
           MeshStore.layer(settings.nodeName)
         )
       ),
@@ -142,8 +143,14 @@ const watchHeartbeats = Effect.gen(function* () {
   }
 })
 
+/** The configuration allows no other yet; certificates must never come from another issuer than the one that was asked for. */
 const layerIssuer = ({ issuer, secretTtlMs, trustDomain }: ProxySettings) =>
-  layerEmbeddedCa({ root: issuer._tag === "Embedded" ? issuer.root : undefined, secretTtlMs, trustDomain })
+  issuer._tag === "Embedded"
+    ? layerEmbeddedCa({ root: issuer.root, secretTtlMs, trustDomain })
+    : Layer.effect(Issuer, Effect.die(new Error(`certificates cannot come from ${issuer._tag} yet`)))
+
+/** Nobody is asked for the mesh: it is empty. */
+const NO_MESH_FILE: MeshFile = { _tag: "Inline", text: "workloads: []" }
 
 const HEARTBEAT_EVERY = "5 seconds"
 

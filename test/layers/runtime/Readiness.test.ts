@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import { SharedMetrics } from "../../../src/layers/observe/Metrics.ts"
@@ -12,9 +13,10 @@ const build = Effect.gen(function* () {
   const context = yield* Layer.build(
     Layer.mergeAll(Readiness.layer.pipe(Layer.provideMerge(SharedMetrics.layer(1))), log)
   )
-  const complete = Context.get(context, Readiness).complete
+  const { complete, completed } = Context.get(context, Readiness)
   return {
     complete: (task: Parameters<typeof complete>[0]) => Effect.provideContext(complete(task), context),
+    completed,
     done: Context.get(context, SharedMetrics).layout.readiness,
     logged
   }
@@ -32,6 +34,19 @@ describe("the tasks of the start", () => {
       yield* complete("state manager")
       assert.isAtLeast(done[0]!, done[1]!)
       assert.match(logged[1]!, /^Task 'state manager' complete \(\d+ms\), marking server ready$/)
+    })
+  )
+
+  it.effect("can be waited for", () =>
+    Effect.gen(function* () {
+      const { complete, completed } = yield* build
+      const waiting = yield* Effect.forkChild(completed("state manager"), { startImmediately: true })
+      yield* complete("proxy")
+      yield* Effect.yieldNow
+      assert.isUndefined(waiting.pollUnsafe())
+      yield* complete("state manager")
+      yield* Fiber.join(waiting)
+      yield* completed("state manager")
     })
   )
 
